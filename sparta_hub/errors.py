@@ -1,0 +1,29 @@
+"""Errors meant for the reader: what was seen, what was expected, what to type."""
+
+
+class SpartaError(Exception):
+    """Base of every error this package raises for something a user can mend."""
+
+
+class SpecError(SpartaError):
+    """A description of an activation set is wrong: family, argument, placement, version."""
+
+
+class SiteError(SpartaError):
+    """A host has no place where this activation can go, or it is taken already."""
+
+
+class ArtifactError(SpartaError):
+    """A folder or file of weights is missing, damaged, too new or not what its config says."""
+
+
+class NameNotFoundError(SpartaError):
+    """A short name, folder or repository that nobody knows."""
+
+
+class DataError(SpartaError):
+    """A data set is missing or malformed."""
+
+
+class AttackError(SpartaError):
+    """A threat model or an attack was given values that make no sense together."""

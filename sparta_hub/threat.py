@@ -1,0 +1,81 @@
+"""Threat models: what an attacker may change. Images lie in [0, 1]."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from sparta_hub.errors import AttackError
+
+Norm = Literal["linf", "l2"]
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """A ball of radius ``eps`` around each image, cut with the box [0, 1].
+
+    Args:
+        norm: ``"linf"`` (largest change of any value) or ``"l2"`` (Euclidean length over all values of an image).
+        eps: radius, in units of the image range: 8/255 is ``8 / 255``.
+        targeted: the attacker wants one given wrong class instead of any wrong class.
+    """
+
+    norm: Norm = "linf"
+    eps: float = 8 / 255
+    targeted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("linf", "l2"):
+            raise AttackError(f"norm is {self.norm!r}; expected 'linf' or 'l2'.")
+        if not 0 <= self.eps < float("inf"):
+            raise AttackError(f"eps is {self.eps}; expected a finite number >= 0, for images in [0, 1], such as 8/255.")
+
+    @classmethod
+    def parse(cls, text: str, *, norm: Norm = "linf", targeted: bool = False) -> Self:
+        """Read ``"8/255"`` or ``"0.03"`` as people write a radius."""
+        try:
+            return cls(norm, float(Fraction(text)), targeted)
+        except (ValueError, ZeroDivisionError):
+            raise AttackError(f"eps is {text!r}; expected a fraction such as 8/255 or a number such as 0.03.") from None
+
+    def __str__(self) -> str:
+        radius = f"{self.eps * 255:.4g}/255" if self.norm == "linf" else f"{self.eps:.4g}"
+        return f"{'Linf' if self.norm == 'linf' else 'L2'} {radius}{' targeted' if self.targeted else ''}"
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Bring ``x_adv`` (B, C, H, W) back into the ball around ``x`` and into [0, 1]."""
+        return (x + self.clip(x_adv - x)).clamp(0, 1)
+
+    def clip(self, delta: Tensor) -> Tensor:
+        """Shorten perturbations (B, ...) to at most ``eps``; the box is not looked at."""
+        if self.norm == "linf":
+            return delta.clamp(-self.eps, self.eps)
+        length = _per_image(delta.flatten(1).norm(dim=1), delta)
+        return delta * (self.eps / length.clamp_min(1e-12)).clamp_max(1)
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """Direction of steepest ascent with unit length in this norm: sign, or the normalised gradient."""
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / _per_image(gradient.flatten(1).norm(dim=1).clamp_min(1e-12), gradient)
+
+    def random_start(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw uniformly from the ball around ``x``, then cut with the box."""
+        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        if self.norm == "linf":
+            return (x + (2 * noise - 1) * self.eps).clamp(0, 1)
+        normal = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        radius = torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
+        return (x + self.eps * self.step(normal) * _per_image(radius, x)).clamp(0, 1)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Size of each perturbation in this norm, shape (B,)."""
+        delta = (x_adv - x).flatten(1)
+        return delta.abs().amax(1) if self.norm == "linf" else delta.norm(dim=1)
+
+
+def _per_image(value: Tensor, like: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, ...), so that it multiplies ``like``."""
+    return value.view(-1, *[1] * (like.dim() - 1))
