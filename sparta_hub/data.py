@@ -69,7 +69,8 @@ def load_images(name: str, split: Split, root: Path | None = None) -> Images:
 
 
 def load_bundled(split: Split) -> Images:
-    """The small real set inside this package: 3,000 + 1,000 images of Fashion-MNIST (MIT licence), 32×32, grey as RGB."""
+    """The small real set inside this package: the first 200 training and 50 test images a class of Fashion-MNIST (MIT
+    licence), shuffled once, padded to 32×32, grey as RGB."""
     return _read(Path(__file__).parent / "assets" / "fashion_mnist_small.npz", "fashion_mnist", split)
 
 
@@ -82,5 +83,9 @@ def _read(path: Path, name: str, split: Split) -> Images:
     if x.ndim == 3:  # grey
         x = np.repeat(x[..., None], 3, axis=3)
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != 3 or len(x) != len(y) or len(y) == 0:
-        raise DataError(f"{path} has x_{split} {x.dtype} {x.shape} and y_{split} {y.shape}; expected uint8 N x H x W x 3 and N.")
-    return Images(torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))), torch.from_numpy(y.astype(np.int64)), name)
+        raise DataError(
+            f"{path} has x_{split} {x.dtype} {x.shape} and y_{split} {y.shape}; expected uint8 N x H x W x 3 and N."
+        )
+    return Images(
+        torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))), torch.from_numpy(y.astype(np.int64)), name
+    )

@@ -1,9 +1,13 @@
 """The module that stands at a site of a host in place of its activation."""
 
-from typing import Literal, Self
+import hashlib
+from collections.abc import Mapping
+from typing import Literal, Self, cast
 
+import torch
 from torch import Tensor, nn
 
+from sparta_hub.errors import SpecError
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
 Frozen = bool | Literal["weights"]
@@ -13,8 +17,9 @@ class InjectedActivation(nn.Module):
     """An activation in place of a host's own, which it keeps for ``eject`` and ``disabled``.
 
     Frozen means that nothing moves it: its parameters are turned into buffers, so that no optimiser, weight decay or
-    ``requires_grad_`` on the host can reach them, and it stays in eval mode whatever mode the host is put in, so that
-    its BatchNorm statistics stay too. ``frozen="weights"`` lets only those statistics follow the host's mode.
+    ``requires_grad_`` on the host can reach them; it stays in eval mode whatever mode the host is put in; and its
+    BatchNorm layers track no statistics, so that ``torch.optim.swa_utils.update_bn`` does not reset them either.
+    ``frozen="weights"`` lets only those statistics follow the host's mode.
 
     Args:
         activation: the new activation.
@@ -32,6 +37,7 @@ class InjectedActivation(nn.Module):
         self.enabled = True
         self.frozen: Frozen = False
         self.frozen_parameters: dict[str, list[str]] = {}
+        self.frozen_statistics: list[str] = []
         self.train(original.training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,13 +52,21 @@ class InjectedActivation(nn.Module):
         return self
 
     def freeze(self, frozen: Frozen = True) -> None:
-        """Turn the activation's parameters into buffers; unless ``"weights"``, hold its statistics too."""
+        """Turn the activation's parameters into buffers; unless ``"weights"``, hold its statistics too.
+
+        Raises:
+            SpecError: ``frozen`` is neither True nor ``"weights"``.
+        """
+        if check_frozen(frozen) is False:
+            raise SpecError('freeze got frozen=False; expected True or "weights". To train it again, call unfreeze.')
         for path, module in self.activation.named_modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
                 delattr(module, name)
-                module.register_buffer(name, parameter.detach())
+                # a copy, for an optimiser made earlier still holds the parameter and moves it in place
+                module.register_buffer(name, parameter.detach().clone())
                 self.frozen_parameters.setdefault(path, []).append(name)
         self.frozen = frozen
+        self._track_statistics(frozen == "weights")
         self.train(self.training)
 
     def unfreeze(self) -> None:
@@ -65,8 +79,53 @@ class InjectedActivation(nn.Module):
                 module.register_parameter(name, nn.Parameter(tensor))
         self.frozen_parameters.clear()
         self.frozen = False
+        self._track_statistics(True)
         self.train(self.training)
+
+    def _track_statistics(self, track: bool) -> None:
+        """Switch the tracking of statistics; in eval mode BatchNorm uses them all the same."""
+        if track:
+            for path in self.frozen_statistics:
+                self._statistics(path).track_running_stats = True
+            self.frozen_statistics.clear()
+            return
+        for path, module in self.activation.named_modules():
+            if getattr(module, "track_running_stats", False):
+                self._statistics(path).track_running_stats = False
+                self.frozen_statistics.append(path)
+
+    def _statistics(self, path: str) -> nn.BatchNorm2d:
+        return cast(nn.BatchNorm2d, self.activation.get_submodule(path))
 
     def extra_repr(self) -> str:
         """What cannot be seen from the children."""
         return f"site={self.site.name}, frozen={self.frozen!r}, enabled={self.enabled}"
+
+
+def check_frozen(frozen: Frozen) -> Frozen:
+    """Return ``frozen`` if it is one of its three values, else raise ``SpecError``."""
+    if frozen is True or frozen is False or frozen == "weights":
+        return frozen
+    raise SpecError(f'frozen is {frozen!r}; expected True, False or "weights" (statistics may follow, weights not).')
+
+
+def parameter_count(module: InjectedActivation) -> int:
+    """Learned values of one injected activation, frozen or not."""
+    frozen = sum(
+        getattr(module.activation.get_submodule(path), name).numel()
+        for path, names in module.frozen_parameters.items()
+        for name in names
+    )
+    return frozen + sum(p.numel() for p in module.activation.parameters())
+
+
+def checksum(state: Mapping[str, Tensor]) -> str:
+    """First 16 hex digits of the sha256 over names, dtypes, shapes and bytes of ``state``, in the order of names."""
+    if any(tensor.is_meta for tensor in state.values()):
+        return "meta"
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

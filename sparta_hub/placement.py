@@ -63,9 +63,9 @@ def select(sites: Sequence[Site], placement: str) -> tuple[Site, ...]:
         return tuple(last.values())
     if placement == "all":
         return tuple(sites)
-    stages, numbers = (
-        [int(n) for n in part.strip("{}").split(",")] for part in _EXPLICIT.fullmatch(placement).groups()
-    )
+    match = _EXPLICIT.fullmatch(placement)
+    assert match is not None  # check_placement let it through, and "every" is no matter of blocks
+    stages, numbers = ([int(n) for n in part.strip("{}").split(",")] for part in match.groups())
     wanted = {(stage, number) for stage in stages for number in numbers}
     if missing := sorted(wanted - blocks.keys()):
         have = ", ".join(f"G{stage}.B1 to {site.name}" for stage, site in last.items())

@@ -2,66 +2,39 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from sparta_hub.errors import SpecError
 from sparta_hub.placement import check_placement, site_key
 
 FORMAT_VERSION = 1
 Argument = bool | int | float | str | None
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _MAX_CHANNELS = 1 << 16
 
 
 @dataclass(frozen=True)
 class SiteSpec:
-    """A site as a file knows it: its name (``G4.B2``, or a path) and the channels there, None if no tensor needs them."""
+    """A site as a file knows it: its name (``G4.B2``, or a path) and its channels, None if no tensor needs them."""
 
     name: str
     channels: int | None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or len(self.name) > 200 or not _NAME.fullmatch(self.name):
-            raise SpecError(f"A site is called {str(self.name)[:80]!r}; expected a name such as 'G4.B2' or 'layer1.0.act1'.")
+        if not isinstance(self.name, str) or len(self.name) > 200 or not _PATH.fullmatch(self.name):
+            raise SpecError(
+                f"A site is called {_short(self.name)}; expected a name such as 'G4.B2' or 'layer1.0.act1'."
+            )
         if self.channels is not None and not (_is_int(self.channels) and 1 <= self.channels <= _MAX_CHANNELS):
-            raise SpecError(f"Site {self.name} has channels {self.channels!r}; expected an integer from 1 to {_MAX_CHANNELS}.")
+            raise SpecError(
+                f"Site {self.name} has channels {_short(self.channels)}; expected an integer from 1 to {_MAX_CHANNELS}."
+            )
 
     @property
     def key(self) -> str:
         """Prefix of this site's tensors in a file."""
         return site_key(self.name)
-
-
-@dataclass(frozen=True)
-class ActivationSpec:
-    """Which activations, and where: enough to rebuild the modules that a file of weights belongs to.
-
-    Args:
-        family: a key of ``sparta_hub.activations.FAMILIES``.
-        arguments: all arguments of the family.
-        placement: ``last``, ``all``, ``every`` or explicit blocks.
-        sites: the sites, in the host's order.
-    """
-
-    family: str
-    arguments: Mapping[str, Argument]
-    placement: str
-    sites: tuple[SiteSpec, ...]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.family, str):
-            raise SpecError(f"family is {self.family!r}; expected the name of an activation family.")
-        if not isinstance(self.arguments, Mapping):
-            raise SpecError(f"arguments is {self.arguments!r}; expected an object of names and values.")
-        for name, value in self.arguments.items():
-            if not isinstance(name, str) or not isinstance(value, Argument):
-                raise SpecError(f"Argument {name!r} is {value!r}; expected a number, a text, true, false or null.")
-        check_placement(self.placement)
-        if not self.sites or len(self.sites) > 10_000:
-            raise SpecError(f"The spec names {len(self.sites)} sites; expected 1 to 10,000.")
-        names = [site.name for site in self.sites]
-        if len(set(names)) < len(names):
-            raise SpecError(f"The spec names a site twice: {', '.join(names)[:200]}.")
 
 
 @dataclass(frozen=True)
@@ -71,8 +44,8 @@ class Origin:
     Args:
         host: timm name of the network.
         num_classes: its classes.
-        input_size: height and width of the images in training.
-        stem: how the host begins, in words: ``"3x3"`` or ``"timm"``.
+        input_size: height and width of the training images, in pixels.
+        stem: how the host begins: ``"3x3"`` (no reduction) or ``"timm"`` (the host's own, usually by 4).
         dataset: name of the data set.
         threat: the threat model it was trained against, as ``ThreatModel`` prints it.
     """
@@ -88,11 +61,68 @@ class Origin:
         for name in ("host", "stem", "dataset", "threat"):
             value = getattr(self, name)
             if not isinstance(value, str) or len(value) > 200:
-                raise SpecError(f"origin.{name} is {str(value)[:80]!r}; expected a short text.")
+                raise SpecError(f"origin.{name} is {_short(value)}; expected a short text.")
         for name in ("num_classes", "input_size"):
             value = getattr(self, name)
             if not (_is_int(value) and 1 <= value <= 1_000_000):
-                raise SpecError(f"origin.{name} is {value!r}; expected an integer from 1 on.")
+                raise SpecError(f"origin.{name} is {_short(value)}; expected an integer from 1 to 1,000,000.")
+
+
+@dataclass(frozen=True)
+class ActivationSpec:
+    """Which activations, where, and trained where: enough to rebuild the modules that a file of weights belongs to.
+
+    Args:
+        family: a key of ``sparta_hub.activations.FAMILIES``.
+        arguments: arguments of the family.
+        placement: ``last``, ``all``, ``every`` or explicit blocks.
+        sites: the sites, in the host's order.
+        origin: where it was trained; None for one that never was.
+    """
+
+    family: str
+    arguments: Mapping[str, Argument]
+    placement: str
+    sites: tuple[SiteSpec, ...]
+    origin: Origin | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.family, str):
+            raise SpecError(f"family is {_short(self.family)}; expected the name of an activation family.")
+        if not isinstance(self.arguments, Mapping):
+            raise SpecError(f"arguments is {_short(self.arguments)}; expected an object of names and values.")
+        for name, value in self.arguments.items():
+            if not isinstance(name, str) or not isinstance(value, Argument):
+                raise SpecError(
+                    f"Argument {_short(name)} is {_short(value)}; expected a number, text, true, false or null."
+                )
+        check_placement(self.placement)
+        if not self.sites or len(self.sites) > 10_000:
+            raise SpecError(f"The spec names {len(self.sites)} sites; expected 1 to 10,000.")
+        names = [site.name for site in self.sites]
+        if len(set(names)) < len(names):
+            raise SpecError(f"The spec names a site twice: {_short(names)}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``json.dumps``."""
+        return {
+            "family": self.family,
+            "arguments": dict(self.arguments),
+            "placement": self.placement,
+            "sites": [asdict(site) for site in self.sites],
+            "origin": asdict(self.origin) if self.origin else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "ActivationSpec":
+        """Rebuild a spec from ``to_json``'s values; anything missing, unknown or of another type is a ``SpecError``."""
+        data = read_object(cls, value, "activation")
+        if not isinstance(data["sites"], list):
+            raise SpecError(f"activation.sites is {_short(data['sites'])}; expected a list.")
+        data["sites"] = tuple(SiteSpec(**read_object(SiteSpec, site, "a site")) for site in data["sites"][:10_001])
+        if data["origin"] is not None:
+            data["origin"] = Origin(**read_object(Origin, data["origin"], "origin"))
+        return cls(**data)
 
 
 @dataclass(frozen=True)
@@ -101,18 +131,69 @@ class ArtifactConfig:
 
     Args:
         activation: the activation set.
-        origin: where it was trained, or None for one that never was.
-        files: sha256 of every other file of the folder that carries weights or results.
+        files: sha256 (64 hex digits) of every other file of the artifact that is not a card.
         library_version: the sparta-hub that wrote it.
         format_version: version of this layout; another one is refused.
     """
 
     activation: ActivationSpec
-    origin: Origin | None
     files: Mapping[str, str] = field(default_factory=dict)
     library_version: str = ""
     format_version: int = FORMAT_VERSION
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.files, Mapping):
+            raise SpecError(f"files is {_short(self.files)}; expected an object of file names and sha256.")
+        for name, digest in self.files.items():
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+                raise SpecError(f"files names {_short(name)}; expected a plain file name, without a folder.")
+            if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+                raise SpecError(f"files gives {name} the sha256 {_short(digest)}; expected 64 hexadecimal digits.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``json.dumps``."""
+        return {
+            "format_version": self.format_version,
+            "library_name": "sparta-hub",
+            "library_version": self.library_version,
+            "activation": self.activation.to_json(),
+            "files": dict(sorted(self.files.items())),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "ArtifactConfig":
+        """Rebuild a config; one of another format version or with unknown keys is a ``SpecError``."""
+        if not isinstance(value, dict):
+            raise SpecError(f"config.json holds {_short(value)}; expected an object.")
+        version = value.get("format_version")
+        if version != FORMAT_VERSION:
+            newer = _is_int(version) and version > FORMAT_VERSION
+            todo = " Upgrade with: pip install -U sparta-hub" if newer else ""
+            raise SpecError(f"format_version is {_short(version)}; this sparta-hub reads {FORMAT_VERSION}.{todo}")
+        if value.get("library_name") != "sparta-hub":
+            raise SpecError(f"library_name is {_short(value.get('library_name'))}; expected 'sparta-hub'.")
+        rest = {key: item for key, item in value.items() if key != "library_name"}
+        data = read_object(cls, rest, "config.json")
+        return cls(**{**data, "activation": ActivationSpec.from_json(data["activation"])})
+
+
+def read_object(cls: type[Any], value: Any, what: str) -> dict[str, Any]:
+    """Check that ``value`` is an object with exactly the fields of the dataclass ``cls``; a copy of it."""
+    if not isinstance(value, dict):
+        raise SpecError(f"{what} is {_short(value)}; expected an object.")
+    known = {f.name for f in fields(cls)}
+    if unknown := sorted(map(str, value.keys() - known)):
+        raise SpecError(f"{what} has unknown keys {_short(unknown)}; known are {', '.join(sorted(known))}.")
+    if missing := sorted(known - value.keys()):
+        raise SpecError(f"{what} lacks {', '.join(missing)}.")
+    return dict(value)
+
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _short(value: object) -> str:
+    """``repr`` that cannot fill a screen."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -10,6 +10,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from sparta_hub.surgery import inject
 from sparta_hub.threat import ThreatModel
 from training.config import TrainConfig
 from training.methods import METHODS
+from training.records import provenance, wilson
 
 
 def make_model(config: TrainConfig, num_classes: int) -> nn.Module:
@@ -56,18 +58,20 @@ def train(config: TrainConfig, data: Images, out: Path, *, checkpoint_every: int
     """Run ``config`` on ``data``; resumes from ``out`` if a checkpoint is there.
 
     Returns:
-        What it took: steps, images, seconds, and the loss curve. The averaged weights are in ``out/averaged.safetensors``.
+        What it took: steps, images, seconds, losses, provenance. Averaged weights are in ``out/averaged.safetensors``.
     """
     out.mkdir(parents=True, exist_ok=True)
     model = make_model(config, data.num_classes).train()
     average = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True, warmup_power=0.75)
-    optimizer = torch.optim.SGD(model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
+    )
     steps = math.ceil(config.epochs * len(data) / config.batch_size)
     step, seconds, losses = _resume(out, model, average.module, optimizer)
     bar = tqdm(total=steps, initial=step, desc=config.name, unit="step", mininterval=10)
     while step < steps:
         started = time.perf_counter()
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)  # a step's randomness hangs on nothing but its number
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)  # so that a resumed run is the same
         x, y = _batch(data, config, step, generator)
         for group in optimizer.param_groups:
             group["lr"] = config.lr * one_cycle(step, steps)
@@ -88,7 +92,14 @@ def train(config: TrainConfig, data: Images, out: Path, *, checkpoint_every: int
             _checkpoint(out, model, average.module, optimizer, step, seconds, losses)
     bar.close()
     save_file({key: t.contiguous() for key, t in average.module.state_dict().items()}, out / "averaged.safetensors")
-    return {"config": asdict(config), "steps": steps, "images": steps * config.batch_size, "seconds": round(seconds, 1), "losses": losses}
+    images = steps * config.batch_size
+    return {
+        "config": asdict(config),
+        "steps": steps,
+        "images": images,
+        "seconds": round(seconds, 1),
+        "losses": losses,
+    } | (provenance())
 
 
 def _batch(data: Images, config: TrainConfig, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -98,8 +109,18 @@ def _batch(data: Images, config: TrainConfig, step: int, generator: torch.Genera
     return augment(data.floats(index), generator), data.y[index]
 
 
-def _checkpoint(out: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD, step: int, seconds: float, losses: list[float]) -> None:
-    tensors = {f"model.{k}": t for k, t in model.state_dict().items()} | {f"average.{k}": t for k, t in average.state_dict().items()}
+def _checkpoint(
+    out: Path,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.SGD,
+    step: int,
+    seconds: float,
+    losses: list[float],
+) -> None:
+    tensors = {f"model.{k}": t for k, t in model.state_dict().items()} | {
+        f"average.{k}": t for k, t in average.state_dict().items()
+    }
     tensors |= {f"momentum.{i}": s["momentum_buffer"] for i, s in optimizer.state_dict()["state"].items()}
     part = out / "checkpoint.part"
     state = json.dumps({"step": step, "seconds": seconds, "losses": losses})
@@ -107,12 +128,12 @@ def _checkpoint(out: Path, model: nn.Module, average: nn.Module, optimizer: torc
     part.replace(out / "checkpoint.safetensors")
 
 
-def _resume(out: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD) -> tuple[int, float, list[float]]:
+def _resume(
+    out: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD
+) -> tuple[int, float, list[float]]:
     path = out / "checkpoint.safetensors"
     if not path.exists():
         return 0, 0.0, []
-    from safetensors import safe_open
-
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         state = json.loads(file.metadata()["state"])
@@ -131,16 +152,28 @@ def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return model(x).argmax(1) == y
 
 
-def measure(model: nn.Module, data: Images, threat: ThreatModel, *, count: int, steps: int, seed: int, batch_size: int = 100) -> dict[str, Any]:
-    """Clean and PGD accuracy on the first ``count`` images, in percent; images that are wrong already count as broken."""
+def evaluate_pgd(
+    model: nn.Module, data: Images, threat: ThreatModel, *, count: int, steps: int, seed: int, batch_size: int = 100
+) -> list[dict[str, Any]]:
+    """Clean and PGD accuracy on the first ``count`` images, in percent with Wilson intervals.
+
+    Each step is ε/4 long, from one random start. An image that is wrong already counts as broken and is not attacked.
+    """
     model.eval()
     generator = torch.Generator().manual_seed(seed)
     clean = robust = 0
-    for i in tqdm(range(0, count, batch_size), desc=f"PGD-{steps}", unit="batch"):
-        x, y = data.floats(slice(i, min(i + batch_size, count))), data.y[i : min(i + batch_size, count)]
+    started = time.perf_counter()
+    for i in tqdm(range(0, count, batch_size), desc=f"PGD-{steps}", unit="batch", mininterval=10):
+        index = slice(i, min(i + batch_size, count))
+        x, y = data.floats(index), data.y[index]
         right = correct(model, x, y)
         clean += int(right.sum())
         if right.any():
             x_adv = pgd(model, x[right], y[right], threat, steps=steps, step_size=threat.eps / 4, generator=generator)
             robust += int(correct(model, x_adv, y[right]).sum())
-    return {"images": count, "clean": round(100 * clean / count, 2), f"pgd{steps}": round(100 * robust / count, 2)}
+    seconds = round(time.perf_counter() - started, 1)
+    return [
+        {"attack": name, "accuracy": round(100 * hits / count, 2), "low": wilson(hits, count)[0],
+         "high": wilson(hits, count)[1], "correct": hits, "images": count, "seed": seed, "seconds": seconds}
+        for name, hits in (("clean", clean), (f"PGD-{steps}, {threat}, step ε/4", robust))
+    ]  # fmt: skip

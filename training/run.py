@@ -26,8 +26,12 @@ def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", choices=RECIPES)
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints; an interrupted run goes on from there")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for checkpoints; an interrupted run goes on from there"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe"
+    )
     parser.add_argument("--seed", type=int)
     parser.add_argument("--limit", type=float, default=1.0, help="share of the training images to use")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

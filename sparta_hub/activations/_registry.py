@@ -4,9 +4,20 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from sparta_hub.activations._dynamic_relu import dynamic_relu_b, dynamic_relu_c
 from sparta_hub.activations._family import Argument, Family
+from sparta_hub.activations._feature_denoising import FeatureDenoising
+from sparta_hub.activations._gated_relu import CbamGatedRelu, SeGatedRelu
+from sparta_hub.activations._maxout import Maxout
+from sparta_hub.activations._parametric_softplus import ParametricSoftplus
+from sparta_hub.activations._relu_smooth_backward import ReluSmoothBackward
+from sparta_hub.activations._smooth_relu import SmoothRelu
 from sparta_hub.activations._sparta import Sparta
+from sparta_hub.activations._swish_relu import SwishRelu
 from sparta_hub.errors import SpecError
+
+_SAT = "Xie et al. 2020, arXiv:2006.14536"
+_DYNAMIC = "Chen et al. 2020, arXiv:2003.10027"
 
 FAMILIES: dict[str, Family] = {
     "sparta": Family(
@@ -16,6 +27,27 @@ FAMILIES: dict[str, Family] = {
         per_channel=True,
     ),
     "relu": Family(nn.ReLU, "Nair & Hinton 2010"),
+    "leaky_relu": Family(nn.LeakyReLU, "Maas et al. 2013", {"negative_slope": 0.01}),
+    "prelu": Family(nn.PReLU, "He et al. 2015, arXiv:1502.01852", {"init": 0.25}, per_channel=True),
+    "elu": Family(nn.ELU, "Clevert et al. 2016, arXiv:1511.07289", {"alpha": 1.0}),
+    "celu": Family(nn.CELU, "Barron 2017, arXiv:1704.07483", {"alpha": 1.0}),
+    "gelu": Family(nn.GELU, "Hendrycks & Gimpel 2016, arXiv:1606.08415", {"approximate": "none"}),
+    "silu": Family(nn.SiLU, "Elfwing et al. 2017, arXiv:1702.03118; Ramachandran et al. 2017, arXiv:1710.05941"),
+    "softplus": Family(nn.Softplus, "Dugas et al. 2001", {"beta": 1.0, "threshold": 20.0}),
+    "parametric_softplus": Family(ParametricSoftplus, _SAT, {"alpha": 10.0}),
+    "swish_relu": Family(SwishRelu, "Guo et al. 2021, arXiv:2105.08269"),
+    "smooth_relu": Family(SmoothRelu, _SAT, {"alpha": 400.0}),
+    "relu_smooth_backward": Family(ReluSmoothBackward, _SAT, {"alpha": 10.0, "smooth": "both"}),
+    "dynamic_relu_b": Family(dynamic_relu_b, _DYNAMIC, {"reduction": 4, "pieces": 2}, per_channel=True),
+    "dynamic_relu_c": Family(
+        dynamic_relu_c, _DYNAMIC, {"reduction": 4, "pieces": 2, "temperature": 10.0}, per_channel=True
+    ),
+    "feature_denoising": Family(
+        FeatureDenoising, "Xie et al. 2019, arXiv:1812.03411", {"operation": "softmax"}, per_channel=True
+    ),
+    "se_gated_relu": Family(SeGatedRelu, "Hu et al. 2018, arXiv:1709.01507", {"hidden": None}, per_channel=True),
+    "cbam_gated_relu": Family(CbamGatedRelu, "Woo et al. 2018, arXiv:1807.06521", {"hidden": None}, per_channel=True),
+    "maxout": Family(Maxout, "Goodfellow et al. 2013, arXiv:1302.4389", {"pieces": 2}, per_channel=True),
 }
 
 

@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparta_hub.activations._batchnorm import conv_bn_relu
+from sparta_hub.activations._pointwise import conv_bn_relu, mean_over_positions
 
 
 def sparta(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
     """``relu(x) * sigmoid(spatial ⊗ channel)``: x (B, C, H, W), spatial (B, 1, H, W), channel (B, C, 1, 1)."""
-    return F.relu(x) * torch.sigmoid(spatial * channel)
+    return F.relu(x) * torch.sigmoid_(spatial * channel)
 
 
 def dynamic_conv(spatial: Tensor, kernel: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def dynamic_conv(spatial: Tensor, kernel: Tensor) -> Tensor:
 class Sparta(nn.Module):
     """SPARTA activation (Guo et al. 2021, arXiv:2105.08269), shape (B, C, H, W) to the same shape.
 
-    ``Y = relu(X) * sigmoid(S(X) ⊗ Ch(X))``, where ``S`` gives one map H×W and ``Ch`` one number a channel:
+    ``Y = relu(X) * sigmoid(S(X) ⊗ Ch(X))``, where ``S`` gives one map HxW and ``Ch`` one number a channel:
 
     - SANet: conv1 C→C_o, BN, ReLU, conv2 C_o→C_o, BN, ReLU, conv4 C_o→1, conv5 1→1 with a predicted kernel;
     - CANet: conv6 C_o→C on conv1's features, then the mean over positions;
@@ -44,7 +44,7 @@ class Sparta(nn.Module):
         kernel_size: K of all convolutions, odd; the paper's final version has 1, its first one 3.
         hidden: C_o; by default ``min(256, C)``.
         dynamic: with DPNet; without it conv5 is an ordinary learned convolution (the paper's "w/o DPNet").
-        neighborhood: N: the gate is computed on N×N averages and each N×N patch shares a score (its equation 6).
+        neighborhood: N: the gate is computed on NxN averages and each NxN patch shares a score (its equation 6).
             Sizes that N does not divide are allowed; the last row and column of patches are then smaller.
     """
 
@@ -92,11 +92,11 @@ class Sparta(nn.Module):
         """Return the attention: ``S`` (B, 1, H, W) and ``Ch`` (B, C, 1, 1); the gate is ``sigmoid(S * Ch)``."""
         small = x if self.neighborhood == 1 else F.avg_pool2d(x, self.neighborhood, ceil_mode=True)
         features = conv_bn_relu(small, self.conv1_3, self.bn1_3)
-        first = features[:, : self.hidden]  # conv1's channels
+        first, *third = features.split(self.hidden, 1)  # of conv1, and of conv3 where there is one
         spatial = self.conv4(conv_bn_relu(first, self.conv2, self.bn2))
         if self.dynamic:
-            pooled = features[:, self.hidden :].mean((2, 3))  # conv3's channels
-            spatial = dynamic_conv(spatial, self.kernel(pooled).unflatten(1, (self.kernel_size, self.kernel_size)))
+            kernel = self.kernel(mean_over_positions(third[0]))
+            spatial = dynamic_conv(spatial, kernel.unflatten(1, (self.kernel_size, self.kernel_size)))
         else:
             spatial = self.conv5(spatial)
         if self.neighborhood > 1:
@@ -105,10 +105,10 @@ class Sparta(nn.Module):
         return spatial, self._mean_of_conv6(first)
 
     def _mean_of_conv6(self, features: Tensor) -> Tensor:
-        """``conv6(features).mean((2, 3))`` as (B, C, 1, 1): the means of the K×K shifted windows, then one product."""
+        """``conv6(features).mean((2, 3))`` as (B, C, 1, 1): the means of the KxK shifted windows, then one product."""
         pad = self.kernel_size // 2
         if pad == 0:
-            return self.conv6(features.mean((2, 3), keepdim=True))
+            return self.conv6(mean_over_positions(features)[:, :, None, None])
         windows = F.avg_pool2d(F.pad(features, (pad, pad, pad, pad)), features.shape[-2:], stride=1)
         return F.conv2d(windows, self.conv6.weight, self.conv6.bias)
 

@@ -1,0 +1,55 @@
+"""Convolution, BatchNorm, ReLU and the mean over positions, as fast as eager PyTorch allows.
+
+Every shortcut gives the value and the derivatives of the plain call. They were measured on CPU and are taken there only;
+compiled code and other devices get the plain call, which their own compilers and kernels know.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``conv2d(x, weight, bias)`` with odd kernel K and zero padding that keeps the size.
+
+    For 1x1 kernels on large contiguous maps it is a product of matrices, image by image: oneDNN would reorder the maps
+    into its own layout and back, which takes as long as the product. On small maps oneDNN wins.
+    """
+    channels, size, (height, width) = x.shape[1], weight.shape[-1], x.shape[2:]
+    if size == 1 and _eager_cpu(x) and x.stride(3) == 1 and height * width >= 4 * channels:
+        matrices = weight.flatten(1).expand(len(x), -1, -1)
+        return torch.baddbmm(bias[:, None], matrices, x.flatten(2)).unflatten(2, (height, width))
+    return F.conv2d(x, weight, bias, padding=size // 2)
+
+
+def conv_bn_relu(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
+    """``relu(bn(conv(x)))``; in eval mode BatchNorm is folded into the convolution: one pass over the maps less.
+
+    Folding costs one product of the size of the weight, so nothing is cached and nothing can be out of date.
+    ReLU works in place, since neither BatchNorm nor the convolution needs its output for its derivative.
+    """
+    weight, bias = conv.weight, conv.bias
+    assert bias is not None
+    if bn.training:
+        return F.relu_(bn(convolve(x, weight, bias)))
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
+    return F.relu_(convolve(x, weight * scale[:, None, None, None], bn.bias + (bias - bn.running_mean) * scale))
+
+
+def mean_over_positions(x: Tensor) -> Tensor:
+    """``x.mean((2, 3))``: (B, C, H, W) to (B, C).
+
+    In channels_last it is a product with a row of 1/(H·W), whose derivative comes out in channels_last too; that of
+    ``mean`` comes out contiguous, and what follows has to mix two layouts.
+    """
+    if not (_eager_cpu(x) and x.stride(1) == 1):
+        return x.mean((2, 3))
+    positions = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C)
+    count = positions.shape[1]
+    return torch.bmm(x.new_full((1, 1, 1), 1 / count).expand(len(x), 1, count), positions)[:, 0]
+
+
+def _eager_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()

@@ -1,0 +1,219 @@
+"""Artifacts: a folder with ``config.json`` and ``activations.safetensors``, read and written strictly and offline."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sparta_hub.errors import ArtifactError
+from sparta_hub.injected import InjectedActivation
+from sparta_hub.spec import ActivationSpec, ArtifactConfig
+from sparta_hub.surgery import build_modules, spec_of, state_of
+
+CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "activations.safetensors", "results.json", "README.md"
+HOST_PATTERN = "model*.safetensors"
+MAX_CONFIG_BYTES = 4 << 20
+MAX_SHARD_BYTES = 15_000_000
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An activation set in memory.
+
+    Args:
+        config: what ``config.json`` holds.
+        tensors: weights and statistics by file key, such as ``stage4.block2.conv2.weight``.
+        folder: where it was read.
+    """
+
+    config: ArtifactConfig
+    tensors: Mapping[str, Tensor]
+    folder: Path
+
+    @property
+    def spec(self) -> ActivationSpec:
+        """The activation set's description."""
+        return self.config.activation
+
+    @property
+    def has_host(self) -> bool:
+        """Whether the trained host's weights lie in the folder."""
+        return bool(host_files(self.config)) and all((self.folder / name).is_file() for name in host_files(self.config))
+
+
+def host_files(config: ArtifactConfig) -> list[str]:
+    """Names of the shards that hold the trained host."""
+    return sorted(name for name in config.files if Path(name).match(HOST_PATTERN))
+
+
+def read_config(folder: Path) -> ArtifactConfig:
+    """Read and check ``folder/config.json``.
+
+    Raises:
+        ArtifactError: it is not there or no JSON; its folder is named.
+        SpecError: it says something that cannot be.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ArtifactError(f"{folder} has no {CONFIG}; expected an artifact folder as sparta_hub.save writes it.")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ArtifactError(f"{path} has {path.stat().st_size:,} bytes; a config has a few thousand.")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError, OSError) as error:
+        raise ArtifactError(f"{path} is not JSON ({error}); download or save the artifact again.") from error
+    return ArtifactConfig.from_json(value)
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Read an artifact folder strictly: config, checksums, keys, shapes, dtypes and values.
+
+    Raises:
+        ArtifactError: a file is missing, damaged, or holds other tensors than the config says.
+        SpecError: the config is wrong.
+    """
+    config = read_config(folder)
+    if WEIGHTS not in config.files:
+        raise ArtifactError(f"{folder / CONFIG} gives no sha256 for {WEIGHTS}; save the artifact again.")
+    path = folder / WEIGHTS
+    _check_file(path, config.files[WEIGHTS])
+    tensors = read_tensors(path)
+    build_modules(config.activation, tensors)  # refuses anything that does not fit, without needing a host
+    return Artifact(config, tensors, folder)
+
+
+def read_host(artifact: Artifact) -> dict[str, Tensor]:
+    """Read the trained host's weights (its own state-dict names) from the shards, as float32."""
+    tensors: dict[str, Tensor] = {}
+    for name in host_files(artifact.config):
+        _check_file(artifact.folder / name, artifact.config.files[name])
+        tensors |= read_tensors(artifact.folder / name)
+    return {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; anything else under that name is an ``ArtifactError`` that says what it looks like."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
+        raise ArtifactError(f"{path} is not a readable safetensors file: {looks_like(path)} ({error}).") from error
+
+
+def save_model(
+    model: nn.Module, folder: Path, *, results: Mapping[str, Any] | None = None, with_host: bool = False
+) -> ArtifactConfig:
+    """Write the activation set inside ``model`` as an artifact folder, nothing but what its spec and weights say.
+
+    Args:
+        model: a host with an activation set; frozen or not.
+        folder: made if need be; files of the same names are replaced.
+        results: figures with their provenance, for ``results.json``.
+        with_host: also write the host's weights, float16, in shards below 16 MB.
+
+    Returns:
+        The config that was written.
+
+    Raises:
+        SiteError: the model holds no activation set.
+        ArtifactError: a weight is NaN or infinite, or does not fit into float16.
+    """
+    from sparta_hub import __version__
+
+    spec, tensors = spec_of(model), {key: t.detach().cpu().contiguous() for key, t in state_of(model).items()}
+    if bad := [key for key, t in tensors.items() if not t.isfinite().all()]:
+        raise ArtifactError(f"{bad[0]} holds NaN or infinite values; nothing was written.")
+    blobs = {WEIGHTS: _to_bytes(tensors)}
+    if results is not None:
+        blobs[RESULTS] = to_json_bytes(results)
+    if with_host:
+        blobs |= _host_shards(model)
+    files = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
+    config = ArtifactConfig(spec, files, __version__)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, blob in {**blobs, CONFIG: to_json_bytes(config.to_json())}.items():
+        _write(folder / name, blob)
+    return config
+
+
+def host_state(model: nn.Module) -> dict[str, Tensor]:
+    """State of the host without the activation set, under the names it has without ours."""
+    inside = [path for path, module in model.named_modules() if isinstance(module, InjectedActivation)]
+    return {
+        key.replace(".original.", ".") if any(key.startswith(f"{path}.original.") for path in inside) else key: tensor
+        for key, tensor in model.state_dict().items()
+        if not any(key.startswith(f"{path}.activation.") for path in inside)
+    }
+
+
+def to_json_bytes(value: Any) -> bytes:
+    """JSON as every file of an artifact has it: sorted where order says nothing, indented, one newline at the end."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def sha256_of(path: Path) -> str:
+    """Sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _host_shards(model: nn.Module) -> dict[str, bytes]:
+    shards: list[dict[str, Tensor]] = [{}]
+    used = 0
+    for key, tensor in host_state(model).items():
+        half = tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu().contiguous()
+        if not half.isfinite().all():
+            raise ArtifactError(f"{key} does not fit into float16; nothing was written.")
+        size = half.numel() * half.element_size()
+        if used + size > MAX_SHARD_BYTES and shards[-1]:
+            shards.append({})
+            used = 0
+        shards[-1][key] = half
+        used += size
+    names = ["model.safetensors"] if len(shards) == 1 else [
+        f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)
+    ]  # fmt: skip
+    return {name: _to_bytes(shard) for name, shard in zip(names, shards, strict=True)}
+
+
+def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return save(dict(sorted(tensors.items())), metadata={"format": "pt"})
+
+
+def _write(path: Path, blob: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(blob)
+    part.replace(path)
+
+
+def _check_file(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing, but {CONFIG} lists it; download or save the artifact again.")
+    if (seen := sha256_of(path)) != digest:
+        raise ArtifactError(
+            f"{path} has sha256 {seen[:12]}..., and {CONFIG} says {digest[:12]}...: {looks_like(path)}. "
+            "Download it again."
+        )
+
+
+def looks_like(path: Path) -> str:
+    """Guess in words what a file that should hold weights is instead."""
+    if not path.is_file():
+        return "it is not there"
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    if start.startswith(b"<"):
+        return "it looks like an HTML page, perhaps a login or error page saved under this name"
+    if start.startswith((b"\x80", b"PK")):
+        return "it looks like a pickle, which is never loaded"
+    return "it is damaged, truncated or another version"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not allowed in JSON")

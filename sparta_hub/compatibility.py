@@ -1,0 +1,117 @@
+"""Does an activation set fit a network? Asked before anything is changed, and without memory for weights."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparta_hub.activations import find_family
+from sparta_hub.errors import SiteError, SpecError
+from sparta_hub.placement import block_of
+from sparta_hub.sites import sites
+from sparta_hub.spec import ActivationSpec, Origin
+from sparta_hub.surgery import match_sites
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """Answer of ``check_spec``.
+
+    Args:
+        compatible: whether ``inject`` would accept the set.
+        reason: the sites it would take, or why there are none.
+        warnings: what would work, but perhaps not as well as where the set was trained.
+        hosts: if not compatible, the timm networks that are.
+    """
+
+    compatible: bool
+    reason: str
+    warnings: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+def check_spec(
+    spec: ActivationSpec, host: nn.Module | str, *, origin: Origin | None = None, input_size: int | None = None
+) -> Compatibility:
+    """Say whether ``spec`` fits ``host``, why or why not, and what to mind.
+
+    Args:
+        spec: the activation set.
+        host: a timm network, which is not changed, or the name of one.
+        origin: where the set was trained; ``spec.origin`` if None.
+        input_size: height and width of the images that the network will see, in pixels; timm's default for it if None.
+
+    Raises:
+        SiteError: timm knows no network of that name.
+        SpecError: ``input_size`` is no size, or the family of ``spec`` does not exist.
+    """
+    if input_size is not None and input_size < 1:
+        raise SpecError(f"input_size is {input_size}; expected the height and width of the images in pixels.")
+    find_family(spec.family)
+    network = _on_meta(host) if isinstance(host, str) else host
+    try:
+        found = match_sites(spec, network)
+    except SiteError as error:
+        return Compatibility(False, str(error), (), compatible_hosts(spec))
+    paths = ", ".join(site.path for site in found[:8]) + (", ..." if len(found) > 8 else "")
+    warnings = tuple(_warnings(spec, network, origin or spec.origin, input_size))
+    return Compatibility(True, f"All {len(found)} sites fit: {paths}.", warnings, ())
+
+
+def compatible_hosts(spec: ActivationSpec) -> tuple[str, ...]:
+    """Names of timm's ResNets and of our hosts that ``spec`` fits; takes some seconds."""
+    import timm
+
+    import sparta_hub.hosts  # noqa: F401  registers them
+
+    names = [*timm.list_models(module="hosts"), *timm.list_models(module="resnet")]
+    return tuple(name for name in names if _fits(spec, name))
+
+
+def _fits(spec: ActivationSpec, name: str) -> bool:
+    try:
+        if spec.placement != "every" and "pruned" not in name:  # pruning makes the blocks of a stage differ
+            thin = _on_meta(name, {"layers": (1, 1, 1, 1)})  # built in a blink, and as wide as the whole
+            if spec.placement == "last":
+                return bool(match_sites(spec, thin))
+            widths = {block_of(site.name): site.channels for site in sites(thin)}
+            for site in spec.sites:
+                stage = (block_of(site.name) or (0, 0))[0]
+                if site.channels is not None and widths.get((stage, 1)) != site.channels:
+                    return False
+        return bool(match_sites(spec, _on_meta(name)))
+    except (SiteError, TypeError, ValueError, RuntimeError):  # timm may know names that this version cannot build
+        return False
+
+
+def _on_meta(name: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
+    """The network ``name`` without memory for its weights."""
+    from sparta_hub.hosts import create_host
+
+    with torch.device("meta"):
+        return create_host(name, **(settings or {}))
+
+
+def _warnings(spec: ActivationSpec, host: nn.Module, origin: Origin | None, input_size: int | None) -> list[str]:
+    cfg = getattr(host, "pretrained_cfg", None) or {}
+    size = input_size or (cfg.get("input_size") or (0,))[-1]
+    info = getattr(host, "feature_info", None) or []
+    reductions = [stage["reduction"] for stage in getattr(info, "info", info)]
+    found = []
+    if size and reductions and find_family(spec.family).per_channel and math.ceil(size / reductions[-1]) == 1:
+        found.append(
+            f"Images of {size}×{size} leave a last feature map of 1×1, where attention over positions has nothing to "
+            "tell apart: use larger images, or a host with a stem for small ones, such as resnet18_cifar."
+        )
+    if origin and reductions and (stem := "3x3" if reductions[0] == 1 else "timm") != origin.stem:
+        found.append(
+            f"The host's stem is {stem!r}; the set was trained in {origin.host}, whose stem is {origin.stem!r}."
+        )
+    if origin and size and size != origin.input_size:
+        found.append(
+            f"The host sees images of {size}×{size}; the set was trained with {origin.input_size}×{origin.input_size}."
+        )
+    return found

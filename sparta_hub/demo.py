@@ -1,0 +1,234 @@
+"""The main job, small enough for two CPU cores: a frozen SPARTA against its ReLU twin on real images.
+
+Both twins are the same freshly initialised timm network, trained on the same batches in the same order, attacked in
+training by the same one-step method, and attacked afterwards by the same PGD. Whatever comes out is what is reported.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sparta_hub.attacks import pgd
+from sparta_hub.data import Images, load_bundled
+from sparta_hub.errors import SpartaError
+from sparta_hub.hosts import create_host
+from sparta_hub.hub import load
+from sparta_hub.surgery import injected, status
+from sparta_hub.threat import ThreatModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HOST = "resnet10t"
+SIZE = 48  # pixels: the host reduces by 4 before its first stage and by 32 in all; at 32 its last map would be 1×1
+THREAT = ThreatModel("linf", 8 / 255)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One trained network and what was measured of it.
+
+    Args:
+        name: ``"SPARTA (frozen)"`` or ``"ReLU"``.
+        model: the network.
+        clean, robust: accuracies in percent, on clean and on attacked images.
+        seconds: training time.
+        extra_parameters: learned values more than the host alone.
+    """
+
+    name: str
+    model: nn.Module
+    clean: float
+    robust: float
+    seconds: float
+    extra_parameters: int
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Both twins, the images they were attacked on, and the settings."""
+
+    sparta: Twin
+    relu: Twin
+    images: Tensor
+    labels: Tensor
+    test_count: int
+    seed: int
+    steps: int
+
+
+def run_demo(
+    name: str = "sparta-res18-cifar",
+    *,
+    seed: int = 0,
+    steps: int = 160,
+    batch_size: int = 64,
+    test_count: int = 200,
+    attack_steps: int = 20,
+    progress: bool = True,
+) -> DemoResult:
+    """Train both twins and attack them.
+
+    Args:
+        name: the activation set, see ``load``.
+        seed: of initialisation, order of batches and noise, the same for both twins.
+        steps: training steps of each twin.
+        batch_size: images a step.
+        test_count: test images, clean and under PGD; at most 500.
+        attack_steps: steps of PGD, each 2.5·ε / ``attack_steps``.
+        progress: show progress bars.
+    """
+    train, test = _resized(load_bundled("train")), _resized(load_bundled("test"))
+    if not (1 <= test_count <= len(test) and steps >= 1 and batch_size >= 2):
+        raise SpartaError(f"Expected steps >= 1, batch size >= 2 and 1 to {len(test)} test images.")
+    x, y = test.floats(slice(0, test_count)), test.y[:test_count]
+
+    def twin(label: str, prepare: Callable[[nn.Module], nn.Module]) -> Twin:
+        torch.manual_seed(seed)
+        host = create_host(HOST, train.num_classes)  # made alike for both, before anything is put in
+        model = prepare(host).to(memory_format=torch.channels_last)
+        seconds = _train(model, train, seed, steps, batch_size, label, progress)
+        clean, robust = _accuracies(model, x, y, attack_steps, seed, label, progress)
+        extra = sum(site.parameters for site in status(model))
+        return Twin(label, model, clean, robust, seconds, extra)
+
+    sparta = twin("SPARTA (frozen)", lambda host: load(name, model=host, frozen=True))
+    relu = twin("ReLU", lambda host: host)
+    return DemoResult(sparta, relu, x[:8], y[:8], test_count, seed, steps)
+
+
+def _resized(data: Images) -> Images:
+    x = F.interpolate(data.x.float(), size=(SIZE, SIZE), mode="bilinear").round().to(torch.uint8)
+    return Images(x, data.y, data.name)
+
+
+def _train(model: nn.Module, data: Images, seed: int, steps: int, batch_size: int, label: str, progress: bool) -> float:
+    """FGSM-RS (Wong et al. 2020, arXiv:2001.03994) with a one-cycle learning rate; the seconds it took."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps, pct_start=0.3)
+    generator = torch.Generator().manual_seed(seed)
+    model.train()
+    started = time.perf_counter()
+    bar = tqdm(range(steps), desc=f"train {label}", unit="step", disable=not progress)
+    for _ in bar:
+        index = torch.randint(len(data), (batch_size,), generator=generator)
+        x, y = data.floats(index), data.y[index]
+        start = THREAT.random_start(x, generator).requires_grad_()
+        gradient = torch.autograd.grad(F.cross_entropy(model(start), y), start)[0]
+        x_adv = THREAT.project(start.detach() + 1.25 * THREAT.eps * gradient.sign(), x)
+        loss = F.cross_entropy(model(x_adv), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        bar.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
+    return time.perf_counter() - started
+
+
+def _accuracies(
+    model: nn.Module, x: Tensor, y: Tensor, steps: int, seed: int, label: str, progress: bool
+) -> tuple[float, float]:
+    """Clean and PGD accuracy in percent; an image that is wrong already counts as broken."""
+    model.eval()
+    generator = torch.Generator().manual_seed(seed)
+    clean = robust = 0
+    for batch, target in tqdm(
+        list(zip(x.split(100), y.split(100), strict=True)),
+        desc=f"PGD-{steps} {label}",
+        unit="batch",
+        disable=not progress,
+    ):
+        with torch.no_grad():
+            right = model(batch).argmax(1) == target
+        clean += int(right.sum())
+        if right.any():
+            attacked = pgd(model, batch[right], target[right], THREAT, steps=steps, generator=generator)
+            with torch.no_grad():
+                robust += int((model(attacked).argmax(1) == target[right]).sum())
+    return 100 * clean / len(y), 100 * robust / len(y)
+
+
+def table(result: DemoResult) -> str:
+    """The outcome as text, with the interval of each accuracy and an honest last line."""
+    rows = [f"{'':<16}{'clean':>8}{'PGD-20':>9}{'train':>9}{'extra parameters':>19}"]
+    for twin in (result.sparta, result.relu):
+        rows.append(
+            f"{twin.name:<16}{twin.clean:>7.1f}%{twin.robust:>8.1f}%{twin.seconds:>8.1f}s{twin.extra_parameters:>19,}"
+        )
+    gain = result.sparta.robust - result.relu.robust
+    spread = 196 * (0.25 / result.test_count) ** 0.5
+    verdict = "SPARTA is ahead" if gain > 0 else "ReLU is ahead" if gain < 0 else "Neither is ahead"
+    rows.append(
+        f"{verdict} under attack by {abs(gain):.1f} points on {result.test_count} images, one seed; "
+        f"each accuracy is ± {spread:.1f} points at 95 %."
+    )
+    return "\n".join(rows)
+
+
+def figure(result: DemoResult, *, site: int = 0, channels: int = 4) -> "Figure":
+    """Clean and attacked image, and the strongest maps before and after the activation, for both twins.
+
+    All maps of one twin share one colour scale. ``site`` counts the four last blocks from 0; the maps shown are the
+    channels that are strongest on the clean image after the activation.
+    """
+    from matplotlib.figure import Figure
+
+    twins = (result.sparta, result.relu)
+    canvas = Figure(figsize=(2 + 1.35 * 2 * channels, 7.6), layout="constrained")
+    grid = canvas.subplots(4, 1 + 2 * channels)
+    place = next(iter(injected(result.sparta.model))) if site == 0 else list(injected(result.sparta.model))[site]
+    for t, twin in enumerate(twins):
+        clean = result.images[:1]
+        attacked = pgd(
+            twin.model, clean, result.labels[:1], THREAT, generator=torch.Generator().manual_seed(result.seed)
+        )
+        maps = {label: _maps(twin.model, place, x) for label, x in (("clean", clean), ("attacked", attacked))}
+        strongest = maps["clean"][1].mean((1, 2)).topk(channels).indices
+        picked = torch.stack([m[strongest] for pair in maps.values() for m in pair])
+        limit = float(picked.abs().max())
+        for r, (label, x) in enumerate((("clean", clean), ("attacked", attacked))):
+            row = grid[2 * t + r]
+            row[0].imshow(x[0].permute(1, 2, 0).numpy())
+            row[0].set_ylabel(f"{twin.name}\n{label}", fontsize=9)
+            for c in range(channels):
+                for side, name in enumerate(("before", "after")):
+                    cell = row[1 + 2 * c + side]
+                    shown = cell.imshow(maps[label][side][strongest[c]].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+                    if r == 0:
+                        cell.set_title(f"ch. {int(strongest[c])} {name}", fontsize=8)
+        canvas.colorbar(shown, ax=grid[2 * t : 2 * t + 2, :], shrink=0.8)
+    for cell in grid.flat:
+        cell.set_xticks([])
+        cell.set_yticks([])
+    canvas.suptitle(f"{HOST}, {place.rpartition('.')[0]}: feature maps before and after the activation, {THREAT}")
+    return canvas
+
+
+@torch.no_grad()
+def _maps(model: nn.Module, path: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (C, H, W) that the activation at ``path`` gets and gives for one image."""
+    seen: list[Tensor] = []  # copies: a host's own ReLU works in place
+    module = model.get_submodule(path)
+    before = module.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0][0].clone()))
+    after = module.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0].clone()))
+    try:
+        model.eval()(x)
+    finally:
+        before.remove()
+        after.remove()
+    return seen[0], seen[1]
+
+
+def write_demo(result: DemoResult, folder: Path) -> Path:
+    """Save the figure; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "feature-maps.png"
+    figure(result).savefig(path, dpi=110)
+    return path

@@ -1,0 +1,57 @@
+"""Short names: the artifacts that ship inside this package, and where their repositories are."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparta_hub.errors import NameNotFoundError
+
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One short name.
+
+    Args:
+        name: such as ``sparta-res18-cifar``.
+        repo: its repository on the Hub, ``org/name``.
+        revision: 40-hex commit of that repository; None while it is not published.
+        files: sha256 of every file of the artifact.
+    """
+
+    name: str
+    repo: str
+    revision: str | None
+    files: Mapping[str, str]
+
+
+def registry() -> dict[str, Entry]:
+    """All short names, from ``registry.json``."""
+    rows = json.loads((_PACKAGE / "registry.json").read_text(encoding="utf-8"))
+    return {name: Entry(name=name, **row) for name, row in rows.items()}
+
+
+def bundled_folder(name: str) -> Path:
+    """The folder of a short name inside this package, or in the source tree of an editable installation."""
+    for root in (_PACKAGE / "zoo", _PACKAGE.parent / "model_cards"):
+        if (root / name / "config.json").is_file():
+            return root / name
+    raise NameNotFoundError(
+        f"{name} is a known name, but its files are not in this installation; reinstall sparta-hub."
+    )
+
+
+def find_entry(name: str) -> Entry:
+    """Look a short name up; an unknown one is answered with the nearest and all known ones."""
+    known = registry()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise NameNotFoundError(
+            f"Nothing is called {name!r}.{hint} Expected a folder, one of {', '.join(known) or '(none)'}, "
+            "or a repository on the Hub as 'org/name' or 'org/name@revision'."
+        )
+    return known[name]

@@ -1,0 +1,64 @@
+"""Shared fixtures. The loopback Hub has to be up before huggingface_hub is imported, also by timm: hence at the top."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from loopback_hub import LoopbackHub
+
+_ROOT = Path(tempfile.mkdtemp(prefix="sparta-hub-tests-"))
+HUB = LoopbackHub(_ROOT / "server", tokens={"hf_test": "acme"})
+HUB.start()
+os.environ |= HUB.client_env(_ROOT / "home")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest  # noqa: E402
+import timm  # noqa: E402
+import torch  # noqa: E402
+
+import sparta_hub  # noqa: E402
+from sparta_hub.spec import Origin  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def hub():
+    HUB.reset()
+    return HUB
+
+
+def small_host(name: str = "resnet10t", **kwargs):
+    return timm.create_model(name, num_classes=10, **kwargs)
+
+
+ORIGIN = Origin("resnet10t", 10, 64, "timm", "fashion_mnist", "Linf 8/255")
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory) -> Path:
+    """An artifact folder with its host, untrained but with moved BatchNorm statistics. Do not write into it."""
+    from dataclasses import replace
+
+    from sparta_hub.spec import ActivationSpec, SiteSpec
+
+    torch.manual_seed(0)
+    host = small_host()
+    arguments = {"kernel_size": 1, "hidden": 16, "dynamic": True, "neighborhood": 1}
+    where = tuple(SiteSpec(s.name, s.channels) for s in sparta_hub.sites(host, "last"))
+    sparta_hub.inject(host, replace(ActivationSpec("sparta", arguments, "last", where), origin=ORIGIN))
+    host.train()(torch.rand(4, 3, 64, 64))
+    folder = tmp_path_factory.mktemp("artifact") / "tiny"
+    sparta_hub.save(host.eval(), folder, with_host=True)
+    return folder
+
+
+@pytest.fixture
+def copied(artifact, tmp_path) -> Path:
+    """A copy of the artifact that a test may damage."""
+    import shutil
+
+    return Path(shutil.copytree(artifact, tmp_path / "copy"))

@@ -1,0 +1,107 @@
+"""The two attacks that the demo and the first training need, by value on a linear model."""
+
+import pytest
+import torch
+from torch import nn
+
+from sparta_hub import ThreatModel
+from sparta_hub.attacks import fgsm, pgd
+from sparta_hub.errors import AttackError
+
+
+class TwoClasses(nn.Module):
+    """Logits (w·x, -w·x): the worst L∞ point of class 0 is ``x - ε·sign(w)``, cut with the box."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(12, dtype=torch.float64))
+        self.bn = nn.BatchNorm1d(2, dtype=torch.float64)
+
+    def forward(self, x):
+        score = x.flatten(1) @ self.w
+        return self.bn(torch.stack([score, -score], 1))
+
+
+@pytest.fixture
+def problem():
+    model = TwoClasses().train()
+    return model, torch.rand(6, 3, 2, 2, dtype=torch.float64), torch.zeros(6, dtype=torch.long)
+
+
+def optimum(model, x, threat):
+    return (x - threat.eps * model.w.detach().sign().view(3, 2, 2)).clamp(0, 1)
+
+
+def test_fgsm_and_pgd_reach_the_exact_linf_optimum(problem):
+    model, x, y = problem
+    threat = ThreatModel("linf", 0.1)
+    best = optimum(model, x, threat)
+    assert torch.allclose(fgsm(model, x, y, threat), best)
+    assert torch.allclose(pgd(model, x, y, threat, steps=20, generator=torch.Generator().manual_seed(0)), best)
+
+
+def test_targeted_goes_the_other_way(problem):
+    model, x, y = problem
+    towards_1 = pgd(model, x, y + 1, ThreatModel("linf", 0.1, targeted=True), steps=20)
+    assert torch.allclose(towards_1, optimum(model, x, ThreatModel("linf", 0.1)))
+
+
+def test_l2_pgd_reaches_the_exact_optimum_away_from_the_box(problem):
+    model, x, y = problem
+    x = x * 0.2 + 0.4
+    w = model.w.detach().view(1, 3, 2, 2)
+    x_adv = pgd(model, x, y, ThreatModel("l2", 0.05), steps=40, step_size=0.05, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(x_adv, x - 0.05 * w / w.norm(), atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_output_lies_in_ball_and_box_and_eps_0_is_clean(problem, norm):
+    model, x, y = problem
+    threat = ThreatModel(norm, 0.2)
+    x_adv = pgd(model, x, y, threat, steps=5)
+    assert (threat.distance(x_adv, x) <= 0.2 + 1e-9).all()
+    assert 0 <= x_adv.min() <= x_adv.max() <= 1
+    for attack in (fgsm, pgd):
+        assert torch.equal(attack(model, x, y, ThreatModel(norm, 0.0)), x)
+
+
+def test_batch_of_one_equals_batch_of_many(problem):
+    model, x, y = problem
+    together = pgd(model, x, y, ThreatModel(), steps=3, random_start=False)
+    alone = torch.cat([pgd(model, x[i : i + 1], y[i : i + 1], ThreatModel(), steps=3, random_start=False) for i in range(6)])
+    assert torch.equal(together, alone)
+
+
+def test_model_is_left_as_found_also_on_an_error(problem):
+    model, x, y = problem
+    model.bn.eval()
+    model.w.requires_grad_(False)
+    state = {key: t.clone() for key, t in model.state_dict().items()}
+    pgd(model, x, y, ThreatModel(), steps=2)
+    with pytest.raises(IndexError):
+        pgd(model, x, y + 7, ThreatModel(), steps=2)
+    assert model.training
+    assert not model.bn.training
+    assert not model.w.requires_grad
+    assert model.bn.weight.requires_grad
+    assert model.bn.weight.grad is None
+    assert all(torch.equal(t, state[key]) for key, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x * 2 + 0.1, y), r"Images range from .* expected \[0, 1\]. Put the normalisation into the model"),
+        (lambda x, y: (x.flatten(1), y), r"expected floats \(B, C, H, W\) and \(B,\)"),
+        (lambda x, y: (x, y[:3]), r"y \(3,\)"),
+    ],
+)
+def test_bad_batches_are_refused(problem, change, message):
+    model, x, y = problem
+    with pytest.raises(AttackError, match=message):
+        pgd(model, *change(x, y), ThreatModel())
+
+
+def test_no_steps_is_refused(problem):
+    with pytest.raises(AttackError, match="steps is 0; expected 1 or more"):
+        pgd(*problem, ThreatModel(), steps=0)

@@ -1,0 +1,591 @@
+"""Putting activations in, taking them out, freezing them: what may move, and what must not."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
+from sparta_hub.activations import Sparta
+from sparta_hub.errors import ArtifactError, SiteError, SpecError
+from sparta_hub.injected import InjectedActivation
+from sparta_hub.spec import ActivationSpec, SiteSpec
+from sparta_hub.surgery import (
+    build_modules,
+    disabled,
+    eject,
+    freeze,
+    inject,
+    injected,
+    match_sites,
+    sites,
+    spec_of,
+    state_of,
+    status,
+    unfreeze,
+)
+
+SITES = ["layer1.1.act2", "layer2.1.act2", "layer3.1.act2", "layer4.1.act2"]
+X = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+CHANNELS = (8, 16, 24, 32)
+
+
+def small_host(**settings):
+    """resnet18_cifar with few channels: the same sites, and quick."""
+    return timm.create_model("resnet18_cifar", **{"channels": CHANNELS, **settings})
+
+
+def make(family="sparta", *, seed=0, **settings):
+    """A small host with an activation set whose gate is not the same everywhere."""
+    torch.manual_seed(seed)
+    host = small_host()
+    inject(host, family, **settings)
+    return host
+
+
+def checksums(model):
+    return [site.checksum for site in status(model)]
+
+
+def train_steps(model, count=2, **settings):
+    """Train all that ``parameters()`` gives, with weight decay, on random images."""
+    optimizer = torch.optim.SGD(model.parameters(), **{"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1, **settings})
+    model.train()
+    for step in range(count):
+        x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+
+
+# Putting in
+
+
+def test_inject_adds_what_it_says_and_nothing_else():
+    host = small_host()
+    before = {key: t.clone() for key, t in host.state_dict().items()}
+    spec = inject(host, "sparta")
+    assert spec == spec_of(host)
+    assert spec.sites == tuple(SiteSpec(f"G{g}.B2", c) for g, c in enumerate(CHANNELS, 1))
+    assert spec.arguments == {"kernel_size": 1, "hidden": None, "dynamic": True, "neighborhood": 1}
+    after = host.state_dict()
+    assert all(torch.equal(after[key], t) for key, t in before.items())
+    assert all(".act2.activation." in key for key in after.keys() - before.keys())
+
+
+def test_the_published_size():
+    with torch.device("meta"):
+        host = timm.create_model("resnet18_cifar")
+    inject(host, "sparta")
+    assert sum(p.numel() for p in host.parameters()) == 11_173_962 + 811_528
+    freeze(host)
+    assert sum(entry.parameters for entry in status(host)) == 811_528
+    assert sum(p.numel() for p in host.parameters()) == 11_173_962
+
+
+def test_status_says_what_stands_where():
+    host = make(frozen="weights").eval()
+    entries = status(host)
+    assert [(e.site, e.path, e.family) for e in entries] == [
+        (f"G{g}.B2", path, "sparta") for g, path in enumerate(SITES, 1)
+    ]
+    assert [(e.frozen, e.enabled, e.training) for e in entries] == [("weights", True, False)] * 4
+    assert len(set(checksums(host))) == 4
+    assert all(len(c) == 16 and int(c, 16) >= 0 for c in checksums(host))
+    unfreeze(host)
+    assert [e.parameters for e in status(host)] == [e.parameters for e in entries]
+    with disabled(host):
+        assert not any(e.enabled for e in status(host))
+    assert status(nn.Linear(2, 2)) == ()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_inject_keeps_the_mode(training):
+    host = small_host().train(training)
+    inject(host, "sparta")
+    assert {m.training for m in host.modules()} == {training}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@torch.no_grad()
+def test_inject_keeps_the_dtype(dtype):
+    host = small_host().to(dtype).eval()
+    inject(host, "sparta", frozen=True)
+    activations = [m.activation for m in injected(host).values()]
+    tensors = [t for a in activations for t in a.state_dict().values()]
+    assert {t.dtype for t in tensors} == {dtype, torch.int64}  # BatchNorm counts in int64
+    out = host(X.to(dtype))
+    assert out.dtype == dtype
+    assert out.isfinite().all()
+
+
+def test_inject_on_meta_needs_no_memory():
+    with torch.device("meta"):
+        host = small_host()
+    inject(host, "sparta", frozen=True)
+    assert {t.device.type for t in host.state_dict().values()} == {"meta"}
+    assert {entry.checksum for entry in status(host)} == {"meta"}
+    assert host(X.to("meta")).shape == (2, 10)
+
+
+def test_the_default_device_does_not_matter():
+    host = small_host()
+    with torch.device("meta"):
+        inject(host, "sparta")
+    assert {t.device.type for t in host.state_dict().values()} == {"cpu"}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"kernel_size": 3}])
+def test_inject_keeps_the_memory_format(arguments):
+    host = small_host().to(memory_format=torch.channels_last).eval()
+    inject(host, "sparta", arguments=arguments, frozen=True)
+    convs = [m for m in host.modules() if isinstance(m, nn.Conv2d)]
+    assert all(conv.weight.is_contiguous(memory_format=torch.channels_last) for conv in convs)
+    maps = host.forward_features(X.contiguous(memory_format=torch.channels_last))
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    plain = copy.deepcopy(host).to(memory_format=torch.contiguous_format)
+    assert checksums(plain) == checksums(host)
+    assert torch.allclose(plain(X), host(X), atol=1e-4)
+
+
+def test_a_seed_gives_the_same_activations():
+    assert checksums(make(seed=5)) == checksums(make(seed=5)) != checksums(make(seed=6))
+
+
+def test_elementwise_families_everywhere():
+    host = small_host().eval()
+    expected = host(X)
+    spec = inject(host, "relu", placement="every")
+    assert len(spec.sites) == 17
+    assert {site.channels for site in spec.sites} == {None}
+    assert torch.equal(host(X), expected)
+    assert not any(type(module) is nn.ReLU and "activation" not in path and "original" not in path
+                   for path, module in host.named_modules())  # fmt: skip
+    assert [s.path for s in sites(host, "every", need_channels=False)] == [s.name for s in spec.sites]
+    assert torch.equal(eject(host)(X), expected)
+
+
+def test_every_replaces_a_shared_object_everywhere():
+    shared = nn.ReLU()
+    host = small_host().eval()
+    host.layer1[0].act1 = host.layer3[1].act1 = shared
+    spec = inject(host, "silu", placement="every")
+    assert len(spec.sites) == 16
+    assert host.layer1[0].act1 is host.layer3[1].act1
+    assert isinstance(host.layer1[0].act1, InjectedActivation)
+    eject(host)
+    assert host.layer1[0].act1 is host.layer3[1].act1 is shared
+
+
+def test_a_block_site_leaves_other_uses_of_its_object_alone():
+    shared = nn.ReLU()
+    host = small_host().eval()
+    for module in list(host.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, shared)
+    inject(host, "sparta")
+    assert list(injected(host)) == SITES
+    assert host.layer4[0].act2 is host.layer4[1].act1 is shared
+    assert host(X).shape == (2, 10)
+    eject(host)
+    assert host.layer4[1].act2 is shared
+
+
+def test_per_channel_everywhere_on_efficientnet():
+    with torch.device("meta"):
+        host = timm.create_model("efficientnet_b0").eval()
+    spec = inject(host, "sparta", placement="every")
+    assert len(spec.sites) > 40
+    assert host(torch.zeros(1, 3, 64, 64, device="meta")).shape == (1, 1000)
+
+
+# Refusals leave the host as it was
+
+
+def snapshot(host):
+    return [(path, id(module), module.training) for path, module in host.named_modules()]
+
+
+def refused(host, error, match, *args, **settings):
+    before, tensors = snapshot(host), {key: t.clone() for key, t in host.state_dict().items()}
+    with pytest.raises(error, match=match):
+        inject(host, *args, **settings)
+    assert snapshot(host) == before
+    assert all(torch.equal(t, tensors[key]) for key, t in host.state_dict().items())
+
+
+def test_injecting_twice_is_an_error():
+    host = make()
+    refused(host, SiteError, r"G1.B2 holds sparta already; call sparta_hub.eject\(model\) first", "relu")
+    refused(host, SiteError, r"The host holds activations already \(layer1.1.act2, .*eject", "relu", placement="G1.B1")
+    refused(host, SiteError, "eject", "relu", placement="every")
+    eject(host)
+    inject(host, "relu")
+
+
+def make_spec(channels, placement="last", block=2):
+    known = tuple(SiteSpec(f"G{g}.B{block}", c) for g, c in enumerate(channels, 1))
+    return ActivationSpec("sparta", {}, placement, known)
+
+
+def test_wrong_channels_are_named():
+    match = (
+        r"At G1.B2 the activation set has 64 channels and ResNet has 8 \(64/128/256/512 against 8/16/24/32\).*"
+        r"compatible_hosts\(...\) lists the timm hosts that fit"
+    )
+    refused(small_host(), SiteError, match, make_spec((64, 128, 256, 512)))
+
+
+def test_wrong_stages_and_sites_are_named():
+    host = small_host()
+    refused(host, SiteError, r"has 3 stages \(sites G1.B2, .*ResNet has 4 \(sites", make_spec(CHANNELS[:3]))
+    refused(host, SiteError, r"\(all\) has sites G1.B2.*ResNet has sites G1.B1", make_spec(CHANNELS, "all"))
+    backwards = make_spec(CHANNELS)
+    backwards = ActivationSpec("relu", {}, "last", backwards.sites[::-1])
+    refused(host, SiteError, r"sites G4.B2, G3.B2, .*", backwards)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"frozen": "weight"}, "frozen is 'weight'; expected True, False or \"weights\""),
+        ({"placement": "first"}, "placement is 'first'; expected 'last'"),
+        ({"arguments": {"kernel": 3}}, "sparta has no argument kernel; its arguments are: kernel_size, hidden"),
+        ({"arguments": {"kernel_size": 2}}, "kernel_size is 2"),
+    ],
+)
+def test_wrong_settings_are_named(settings, match):
+    refused(small_host(), SpecError, match, "sparta", **settings)
+
+
+def test_a_spec_goes_alone():
+    spec = make_spec(CHANNELS)
+    host = small_host()
+    refused(host, SpecError, "a spec has its own: leave them out", spec, arguments={"kernel_size": 3})
+    refused(host, SpecError, "a spec has its own: leave them out", spec, placement="all")
+    refused(host, SpecError, "There is no activation family 'spart'", "spart")
+
+
+def test_state_is_strict():
+    source = make()
+    state = state_of(source)
+    assert all(key.startswith("stage") for key in state)
+    host = small_host()
+    key = "stage4.block2.conv2.weight"
+    missing = {k: t for k, t in state.items() if k != key}
+    refused(host, ArtifactError, rf"1 tensors are missing \({key}, ...\) and 0 are unknown", "sparta", state=missing)
+    refused(host, ArtifactError, r"0 tensors are missing and 1 are unknown \(more, ...\)", "sparta",
+            state={**state, "more": torch.zeros(1)})  # fmt: skip
+    refused(host, ArtifactError, rf"{key} is torch.float32 \(3,\); this spec needs torch.float32 \(32, 32, 1, 1\)",
+            "sparta", state={**state, key: torch.zeros(3)})  # fmt: skip
+    refused(host, ArtifactError, rf"{key} is torch.int64", "sparta", state={**state, key: state[key].long()})
+    count = "stage4.block2.bn2.num_batches_tracked"
+    refused(
+        host, ArtifactError, rf"{count} is torch.int8", "sparta", state={**state, count: state[count].to(torch.int8)}
+    )
+    refused(host, ArtifactError, f"{key} holds NaN or infinite", "sparta", state={**state, key: state[key] / 0})
+    inject(host, "sparta", state=state)
+    assert checksums(host) == checksums(source)
+
+
+def test_state_is_copied_and_may_have_another_dtype():
+    state = {key: t.half() if t.is_floating_point() else t for key, t in state_of(make()).items()}
+    kept = {key: t.clone() for key, t in state.items()}
+    host = small_host()
+    inject(host, "sparta", state=state)
+    train_steps(host, 1)
+    assert all(torch.equal(state[key], t) for key, t in kept.items())
+    assert {p.dtype for p in host.parameters()} == {torch.float32}
+
+
+def test_a_spec_that_claims_more_than_its_file_holds_allocates_nothing():
+    huge = ActivationSpec("sparta", {"hidden": 65536}, "last", tuple(SiteSpec(f"G{g}.B1", 65536) for g in range(1, 5)))
+    with pytest.raises(ArtifactError, match="tensors are missing"):
+        build_modules(huge, {})  # 34 GiB a layer
+
+
+def test_last_pairs_stages_of_hosts_of_other_depths():
+    source = make()
+    with torch.device("meta"):
+        host = timm.create_model("resnet34_cifar", channels=CHANNELS)
+    found = match_sites(spec_of(source), host)
+    assert [s.name for s in found] == ["G1.B3", "G2.B4", "G3.B6", "G4.B3"]
+    spec = inject(host, spec_of(source), state=state_of(source))
+    assert [s.name for s in spec.sites] == [s.name for s in found]
+
+
+# The host's own logits
+
+
+@pytest.mark.parametrize("frozen", [False, True, "weights"])
+@torch.no_grad()
+def test_eject_and_disabled_give_the_hosts_logits_bit_for_bit(frozen):
+    torch.manual_seed(0)
+    host = small_host().eval()
+    own = host(X)
+    inject(host, "sparta", frozen=frozen)
+    ours = host(X)
+    assert not torch.equal(ours, own)
+    with disabled(host) as same:
+        assert same is host
+        assert torch.equal(host(X), own)
+        with disabled(host):
+            assert torch.equal(host(X), own)
+        assert torch.equal(host(X), own)
+    assert torch.equal(host(X), ours)
+    with pytest.raises(ZeroDivisionError), disabled(host):
+        raise ZeroDivisionError
+    assert torch.equal(host(X), ours)
+    assert eject(host) is host
+    assert torch.equal(host(X), own)
+    assert not injected(host)
+    assert "injected" not in repr(host).lower()
+
+
+@torch.no_grad()
+def test_eject_inside_disabled():
+    torch.manual_seed(0)
+    host = small_host().eval()
+    own = host(X)
+    inject(host, "sparta")
+    with disabled(host):
+        eject(host)
+    assert torch.equal(host(X), own)
+    inject(host, "sparta")
+    assert not torch.equal(host(X), own)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_eject_keeps_the_mode_and_dtype_that_the_host_got_since(frozen):
+    host = small_host(act_layer="prelu").train()
+    inject(host, "sparta", frozen=frozen)
+    host.eval().double()
+    eject(host)
+    assert not any(m.training for m in host.modules())
+    assert {p.dtype for p in host.parameters()} == {torch.float64}
+    assert host(X.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("verb", [eject, freeze, unfreeze, spec_of, state_of])
+def test_verbs_without_an_activation_say_so(verb):
+    with pytest.raises(SiteError, match=r"ResNet holds no activation of ours; put one in with sparta_hub.load"):
+        verb(timm.create_model("test_resnet"))
+
+
+def test_a_part_of_a_set_or_two_sets_are_not_one_set():
+    host = make()
+    with pytest.raises(
+        SiteError, match=r"Sequential does not hold one whole activation set \(sites G1.B2.*but sites G4.B2"
+    ):
+        spec_of(host.layer4)
+    with pytest.raises(SiteError, match="ModuleList does not hold one whole activation set"):
+        state_of(nn.ModuleList([host, make()]))
+    eject(host.layer4)
+    with pytest.raises(SiteError, match="ResNet does not hold one whole activation set"):
+        state_of(host)
+
+
+# Frozen
+
+
+def test_frozen_stays_whatever_one_does_to_the_host():
+    host = make(frozen=True)
+    before, stem = checksums(host), host.conv1.weight.clone()
+    host.requires_grad_(True)
+    assert not any(".activation." in name for name, _ in host.named_parameters())
+    train_steps(host)
+    assert not torch.equal(host.conv1.weight, stem)
+    host.train().eval().train()
+    assert [entry.training for entry in status(host)] == [False] * 4
+    with disabled(host):
+        host.train()
+        train_steps(host, 1)
+    assert checksums(host) == before
+    assert [entry.frozen for entry in status(host)] == [True] * 4
+
+
+def test_an_optimiser_made_before_freezing_moves_nothing():
+    host = make()
+    optimizer = torch.optim.AdamW(host.parameters(), lr=0.1, weight_decay=0.1)
+    host(X).square().mean().backward()
+    freeze(host)
+    before = checksums(host)
+    optimizer.step()
+    assert checksums(host) == before
+
+
+def test_update_bn_does_not_reset_frozen_statistics():
+    host = make().train()
+    host(X)
+    freeze(host)
+    before = checksums(host)
+    update_bn([X, X], host)
+    host.eval()
+    assert checksums(host) == before
+    for module in host.modules():  # nor does switching every layer on by itself
+        module.training = True
+    host(X)
+    assert checksums(host) == before
+
+
+def test_gradients_reach_the_host_through_a_frozen_activation():
+    host = make(frozen=True)
+    host(X).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in host.parameters())
+
+
+def test_frozen_weights_lets_only_statistics_follow():
+    host = make(frozen="weights")
+    before = {key: t.clone() for key, t in state_of(host).items()}
+    train_steps(host)
+    after = state_of(host)
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    statistics = {key for key in before if "running" in key or "num_batches" in key}
+    assert moved == statistics
+    host.eval()
+    held = checksums(host)
+    host(X)
+    assert checksums(host) == held
+
+
+def test_unfrozen_trains():
+    host = make()
+    before = state_of(host)
+    before = {key: t.clone() for key, t in before.items()}
+    train_steps(host)
+    after = state_of(host)
+    assert all(not torch.equal(before[key], after[key]) for key in before if key.endswith("weight"))
+
+
+def test_unfreeze_gives_the_same_values_back_as_parameters():
+    host = make()
+    names, before = [n for n, _ in host.named_parameters()], checksums(host)
+    out = host.eval()(X)
+    freeze(host)
+    freeze(host)
+    assert torch.equal(host(X), out)
+    assert not any(".activation." in name for name, _ in host.named_parameters())
+    unfreeze(host)
+    unfreeze(host)
+    assert sorted(n for n, _ in host.named_parameters()) == sorted(names)
+    assert all(p.requires_grad and p.is_leaf for p in host.parameters())
+    assert checksums(host) == before
+    assert torch.equal(host(X), out)
+    train_steps(host, 1)
+    assert not any(a == b for a, b in zip(checksums(host), before, strict=True))
+    bns = [m for m in host.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(bn.track_running_stats for bn in bns)
+
+
+def moves(host):
+    """What one step of training moves: weights, statistics."""
+    before = {key: t.clone() for key, t in state_of(host).items()}
+    train_steps(host, 1)
+    moved = {key for key, t in state_of(host).items() if not torch.equal(t, before[key])}
+    return any(key.endswith("conv2.weight") for key in moved), any("running" in key for key in moved)
+
+
+def test_all_transitions_between_the_three_states():
+    host = make()
+    assert moves(host) == (True, True)
+    for frozen, expected in [("weights", (False, True)), (True, (False, False)), ("weights", (False, True)),
+                             (True, (False, False)), (True, (False, False))]:  # fmt: skip
+        freeze(host, frozen=frozen)
+        assert {entry.frozen for entry in status(host)} == {frozen}
+        assert moves(host) == expected
+    unfreeze(host)
+    assert moves(host) == (True, True)
+    freeze(host)
+    assert moves(host) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "match"),
+    [
+        (False, r"freeze got frozen=False.*call unfreeze"),
+        ("all", "frozen is 'all'"),
+        (None, "frozen is None"),
+        (1, "frozen is 1"),
+    ],
+)
+def test_freeze_refuses_other_values(frozen, match):
+    host = make()
+    with pytest.raises(SpecError, match=match):
+        freeze(host, frozen=frozen)
+    assert {entry.frozen for entry in status(host)} == {False}
+    assert moves(host) == (True, True)
+
+
+def test_a_bare_injected_module_follows_and_shows_its_state():
+    spec = ActivationSpec("sparta", {}, "G1.B1", (SiteSpec("G1.B1", 4),))
+    module = InjectedActivation(Sparta(4), nn.ReLU().eval(), spec.sites[0], spec)
+    assert not module.training
+    assert "site=G1.B1, frozen=False, enabled=True" in repr(module)
+    module.freeze("weights")
+    assert module.train().activation.training
+    module.freeze()
+    assert not module.activation.training
+    assert module.training
+    module.unfreeze()
+    assert module.activation.training
+
+
+def test_dtype_after_freezing():
+    host = make(frozen=True).to(torch.bfloat16).eval()
+    assert host(X.to(torch.bfloat16)).dtype == torch.bfloat16
+    unfreeze(host)
+    assert {p.dtype for p in host.parameters()} == {torch.bfloat16}
+
+
+# Copies, files, wrappers
+
+
+def test_deepcopy_is_independent():
+    host = make(frozen=True)
+    before, out = checksums(host), host.eval()(X)
+    twin = copy.deepcopy(host)
+    assert checksums(twin) == before
+    assert torch.equal(twin(X), out)
+    unfreeze(twin)
+    train_steps(twin, 1)
+    assert checksums(twin) != before
+    assert checksums(host) == before
+    assert {entry.frozen for entry in status(host)} == {True}
+    eject(twin)
+    assert torch.equal(host.eval()(X), out)
+
+
+@pytest.mark.parametrize(("first", "second"), [(True, False), (False, True), (True, "weights")])
+def test_state_dict_round_trip_of_the_whole_host(first, second):
+    source = make(frozen=first)
+    target = make(seed=1, frozen=second)
+    assert source.state_dict().keys() == target.state_dict().keys()
+    target.load_state_dict(source.state_dict())
+    assert checksums(target) == checksums(source)
+    assert torch.equal(target.eval()(X), source.eval()(X))
+    assert {entry.frozen for entry in status(target)} == {second}
+
+
+def test_verbs_see_through_wrappers():
+    torch.manual_seed(0)
+    host = small_host().eval()
+    wrapped = nn.Sequential(nn.Identity(), host)
+    own = wrapped(X)
+    inject(host, "sparta")
+    ours = wrapped(X)
+    assert [entry.path for entry in status(wrapped)] == [f"1.{path}" for path in SITES]
+    assert spec_of(wrapped) == spec_of(host)
+    assert state_of(wrapped).keys() == state_of(host).keys()
+    assert freeze(wrapped) is wrapped
+    assert {entry.frozen for entry in status(host)} == {True}
+    with disabled(wrapped):
+        assert torch.equal(wrapped(X), own)
+    assert torch.equal(wrapped(X), ours)
+    unfreeze(wrapped)
+    assert torch.equal(eject(wrapped)(X), own)

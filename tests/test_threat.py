@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from sparta_hub import ThreatModel
+from sparta_hub.errors import AttackError
+
+
+def images(n=8):
+    return torch.rand(n, 3, 5, 5, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_random_start_and_projection_stay_in_ball_and_box(norm):
+    threat = ThreatModel(norm, 0.3)
+    x = images()
+    for x_adv in (threat.random_start(x, torch.Generator().manual_seed(1)), threat.project(x + torch.randn_like(x), x)):
+        assert (threat.distance(x_adv, x) <= 0.3 + 1e-12).all()
+        assert x_adv.min() >= 0
+        assert x_adv.max() <= 1
+
+
+def test_projection_leaves_what_is_inside_alone():
+    x = images() * 0.5 + 0.25
+    inside = x + 0.01
+    assert torch.allclose(ThreatModel("l2", 10.0).project(inside, x), inside)
+    assert torch.allclose(ThreatModel("linf", 0.02).project(inside, x), inside)
+
+
+def test_l2_clip_scales_to_the_radius():
+    delta = torch.full((1, 1, 1, 4), 1.0)  # length 2
+    assert torch.allclose(ThreatModel("l2", 0.5).clip(delta), torch.full_like(delta, 0.25))
+
+
+def test_distance_of_each_norm():
+    x = torch.zeros(1, 1, 1, 2)
+    moved = torch.tensor([[[[0.3, -0.4]]]])
+    assert ThreatModel("linf").distance(moved, x).item() == pytest.approx(0.4)
+    assert ThreatModel("l2").distance(moved, x).item() == pytest.approx(0.5)
+
+
+def test_a_generator_gives_the_same_start():
+    x = images()
+    first, second = (ThreatModel().random_start(x, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_parse_and_print():
+    assert ThreatModel.parse("8/255").eps == pytest.approx(8 / 255)
+    assert ThreatModel.parse("0.5", norm="l2").eps == 0.5
+    assert str(ThreatModel()) == "Linf 8/255"
+    assert str(ThreatModel("l2", 0.5, targeted=True)) == "L2 0.5 targeted"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ThreatModel("l1"), "norm is 'l1'; expected 'linf' or 'l2'"),
+        (lambda: ThreatModel(eps=-1), "eps is -1; expected a finite number >= 0"),
+        (lambda: ThreatModel.parse("eight"), "eps is 'eight'; expected a fraction such as 8/255"),
+        (lambda: ThreatModel.parse("8/0"), "eps is '8/0'"),
+    ],
+)
+def test_errors_say_what_is_expected(make, message):
+    with pytest.raises(AttackError, match=message):
+        make()
