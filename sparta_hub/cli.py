@@ -111,6 +111,7 @@ def check_command(name: str, model: str, input_size: int | None, as_json: bool) 
 @click.option("--name", default="sparta-res18-cifar", show_default=True, help="Activation set.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, batches and noise.")
 @click.option("--steps", type=click.IntRange(1), default=160, show_default=True, help="Training steps of each twin.")
+@click.option("--images", type=click.IntRange(1, 500), default=200, show_default=True, help="Test images.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -119,14 +120,14 @@ def check_command(name: str, model: str, input_size: int | None, as_json: bool) 
     help="Folder of the figure.",
 )
 @_JSON
-def demo_command(name: str, seed: int, steps: int, out: Path, as_json: bool) -> None:
+def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_json: bool) -> None:
     """Train a frozen SPARTA and its ReLU twin on real images, attack both, print a table and save a figure.
 
     About two minutes on two CPU cores, without the network.
     """
     from sparta_hub.demo import run_demo, table, write_demo
 
-    result = run_demo(name, seed=seed, steps=steps)
+    result = run_demo(name, seed=seed, steps=steps, test_count=images)
     path = write_demo(result, out)
     if as_json:
         twins = [{k: v for k, v in vars(twin).items() if k != "model"} for twin in (result.sparta, result.relu)]

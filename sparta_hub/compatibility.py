@@ -11,7 +11,7 @@ from torch import nn
 from sparta_hub.activations import find_family
 from sparta_hub.errors import SiteError, SpecError
 from sparta_hub.placement import block_of
-from sparta_hub.sites import sites
+from sparta_hub.site_search import sites
 from sparta_hub.spec import ActivationSpec, Origin
 from sparta_hub.surgery import match_sites
 

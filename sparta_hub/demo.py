@@ -178,6 +178,8 @@ def figure(result: DemoResult, *, site: int = 0, channels: int = 4) -> "Figure":
     All maps of one twin share one colour scale. ``site`` counts the four last blocks from 0; the maps shown are the
     channels that are strongest on the clean image after the activation.
     """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     twins = (result.sparta, result.relu)
@@ -193,6 +195,7 @@ def figure(result: DemoResult, *, site: int = 0, channels: int = 4) -> "Figure":
         strongest = maps["clean"][1].mean((1, 2)).topk(channels).indices
         picked = torch.stack([m[strongest] for pair in maps.values() for m in pair])
         limit = float(picked.abs().max())
+        scale = Normalize(-limit, limit)
         for r, (label, x) in enumerate((("clean", clean), ("attacked", attacked))):
             row = grid[2 * t + r]
             row[0].imshow(x[0].permute(1, 2, 0).numpy())
@@ -200,10 +203,11 @@ def figure(result: DemoResult, *, site: int = 0, channels: int = 4) -> "Figure":
             for c in range(channels):
                 for side, name in enumerate(("before", "after")):
                     cell = row[1 + 2 * c + side]
-                    shown = cell.imshow(maps[label][side][strongest[c]].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+                    shown = maps[label][side][strongest[c]].numpy()
+                    cell.imshow(shown, cmap="RdBu_r", norm=scale)
                     if r == 0:
                         cell.set_title(f"ch. {int(strongest[c])} {name}", fontsize=8)
-        canvas.colorbar(shown, ax=grid[2 * t : 2 * t + 2, :], shrink=0.8)
+        canvas.colorbar(ScalarMappable(scale, "RdBu_r"), ax=grid[2 * t : 2 * t + 2, :], shrink=0.8)
     for cell in grid.flat:
         cell.set_xticks([])
         cell.set_yticks([])

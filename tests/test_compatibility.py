@@ -1,5 +1,7 @@
 """Which set fits which network, and what to mind."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -89,7 +91,7 @@ def test_another_stem_and_size_are_warned_of():
 
 def test_a_network_is_not_changed():
     with torch.device("meta"):
-        host = create_host("resnet18_cifar", features_only=True)
+        host: Any = create_host("resnet18_cifar", features_only=True)
     before = list(host.named_modules())
     answer = check_spec(make_spec(origin=ORIGIN), host, input_size=8)
     assert answer.compatible
@@ -99,7 +101,7 @@ def test_a_network_is_not_changed():
 
 def test_a_network_without_timms_notes_gets_no_warnings():
     with torch.device("meta"):
-        host = create_host("resnet18_cifar")
+        host: Any = create_host("resnet18_cifar")
     del host.feature_info, host.pretrained_cfg
     assert check_spec(make_spec(origin=ORIGIN), host).warnings == ()
 

@@ -1,5 +1,7 @@
 """The small-image hosts: sizes, shapes, and what timm offers for every network."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -20,7 +22,7 @@ HOSTS = [
 NAMES = [row[0] for row in HOSTS]
 
 
-def on_meta(name, **settings):
+def on_meta(name, **settings) -> Any:
     with torch.device("meta"):
         return timm.create_model(name, **settings)
 
@@ -61,7 +63,8 @@ def test_features_only_says_the_truth_about_its_maps(name, channels, reductions)
 
 def test_stems_keep_the_size_and_are_initialised_like_the_rest():
     torch.manual_seed(0)
-    for host in (create_host("resnet18_cifar"), create_host("preact_resnet18")):
+    hosts: list[Any] = [create_host("resnet18_cifar"), create_host("preact_resnet18")]
+    for host in hosts:
         stem = next(m for m in host.modules() if isinstance(m, nn.Conv2d))
         assert (stem.kernel_size, stem.stride, stem.padding, stem.bias) == ((3, 3), (1, 1), (1, 1), None)
         assert stem.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)  # fan out, He et al. 2015
@@ -72,7 +75,8 @@ def test_stems_keep_the_size_and_are_initialised_like_the_rest():
 def test_preactivation_hosts_add_before_they_activate():
     """The block of He et al. 2016, written out."""
     torch.manual_seed(0)
-    block = create_host("preact_resnet18").eval().stages[1].blocks[0]
+    host: Any = create_host("preact_resnet18").eval()
+    block = host.stages[1].blocks[0]
     x = torch.randn(2, 64, 8, 8)
     pre = block.norm1(x).clone()
     expected = block.conv2(block.norm2(block.conv1(pre))) + block.downsample.conv(pre)
@@ -87,7 +91,7 @@ def test_images_of_other_sizes_pass():
 
 
 def test_a_seed_gives_the_same_host():
-    def make():
+    def make() -> Any:
         torch.manual_seed(3)
         return create_host("resnet18_cifar").state_dict()
 

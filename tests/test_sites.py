@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import timm
@@ -15,7 +16,7 @@ from sparta_hub.surgery import inject, injected, sites
 BASIC, WIDE = (64, 128, 256, 512), (256, 512, 1024, 2048)
 
 
-def on_meta(name, **settings):
+def on_meta(name, **settings) -> Any:
     with torch.device("meta"):
         return timm.create_model(name, **settings)
 
@@ -32,7 +33,7 @@ def test_all_plain_resnets_of_timm_take_sparta():
     """Sites, channels and sizes in each; no fewer than in timm 1.0.31. Depths are cut, which changes no width."""
     layers = (1, 3, 2, 1)
     attribute = {"BasicBlock": "act2", "Bottleneck": "act3"}
-    counts = dict.fromkeys((BASIC, WIDE), 0)
+    counts: dict[Any, int] = dict.fromkeys((BASIC, WIDE), 0)
     wrong = []
     for name in timm.list_models(module="resnet"):
         host = on_meta(name) if "pruned" in name else on_meta(name, layers=layers)
@@ -92,11 +93,12 @@ class Doubled(nn.Module):
 def test_the_site_is_the_activation_after_the_addition(name):
     """The stage puts out twice what was doubled there, and what came in is the shortcut plus the residual branch."""
     torch.manual_seed(0)
-    host = timm.create_model(name, num_classes=10, layers=(2, 1, 1, 2)).eval()
+    host: Any = timm.create_model(name, num_classes=10, layers=(2, 1, 1, 2)).eval()
     for module in host.modules():
         if isinstance(module, nn.BatchNorm2d) and module.weight.abs().sum() == 0:
             module.weight.fill_(1)  # timm zeroes the last BatchNorm of a block: there would be no branch
-    doubled, shortcuts = {}, {}
+    doubled: dict[str, Any] = {}
+    shortcuts: dict[str, torch.Tensor] = {}
     for site in sites(host, "last"):
         path, _, attribute = site.path.rpartition(".")
         block = host.get_submodule(path)
@@ -195,7 +197,7 @@ def test_every_finds_all_relus(name, count):
 
 def test_every_observes_channels_in_one_pass_and_leaves_the_host_as_found():
     torch.manual_seed(0)
-    host = timm.create_model("resnet18_cifar").train()
+    host: Any = timm.create_model("resnet18_cifar").train()
     host.layer2.eval()
     before = {key: t.clone() for key, t in host.state_dict().items()}
     modes = [m.training for m in host.modules()]
@@ -249,7 +251,7 @@ def test_timms_own_activation_classes_are_found():
 
 @pytest.mark.parametrize("placement", ["last", "every"])
 def test_wrappers_are_answered_with_what_to_pass(placement):
-    host = timm.create_model("test_resnet")
+    host: Any = timm.create_model("test_resnet")
     wrapped = nn.Sequential(nn.Identity(), host)
     with pytest.raises(
         SiteError,

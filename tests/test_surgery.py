@@ -1,6 +1,7 @@
 """Putting activations in, taking them out, freezing them: what may move, and what must not."""
 
 import copy
+from typing import Any
 
 import pytest
 import timm
@@ -35,12 +36,12 @@ X = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 CHANNELS = (8, 16, 24, 32)
 
 
-def small_host(**settings):
+def small_host(**settings) -> Any:
     """resnet18_cifar with few channels: the same sites, and quick."""
     return timm.create_model("resnet18_cifar", **{"channels": CHANNELS, **settings})
 
 
-def make(family="sparta", *, seed=0, **settings):
+def make(family="sparta", *, seed=0, **settings) -> Any:
     """A small host with an activation set whose gate is not the same everywhere."""
     torch.manual_seed(seed)
     host = small_host()
@@ -80,7 +81,7 @@ def test_inject_adds_what_it_says_and_nothing_else():
 
 def test_the_published_size():
     with torch.device("meta"):
-        host = timm.create_model("resnet18_cifar")
+        host: Any = timm.create_model("resnet18_cifar")
     inject(host, "sparta")
     assert sum(p.numel() for p in host.parameters()) == 11_173_962 + 811_528
     freeze(host)
@@ -199,7 +200,7 @@ def test_a_block_site_leaves_other_uses_of_its_object_alone():
 
 def test_per_channel_everywhere_on_efficientnet():
     with torch.device("meta"):
-        host = timm.create_model("efficientnet_b0").eval()
+        host: Any = timm.create_model("efficientnet_b0").eval()
     spec = inject(host, "sparta", placement="every")
     assert len(spec.sites) > 40
     assert host(torch.zeros(1, 3, 64, 64, device="meta")).shape == (1, 1000)
@@ -313,7 +314,7 @@ def test_a_spec_that_claims_more_than_its_file_holds_allocates_nothing():
 def test_last_pairs_stages_of_hosts_of_other_depths():
     source = make()
     with torch.device("meta"):
-        host = timm.create_model("resnet34_cifar", channels=CHANNELS)
+        host: Any = timm.create_model("resnet34_cifar", channels=CHANNELS)
     found = match_sites(spec_of(source), host)
     assert [s.name for s in found] == ["G1.B3", "G2.B4", "G3.B6", "G4.B3"]
     spec = inject(host, spec_of(source), state=state_of(source))

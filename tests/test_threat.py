@@ -54,7 +54,10 @@ def test_parse_and_print():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ThreatModel("l1"), "norm is 'l1'; expected 'linf' or 'l2'"),
+        (
+            lambda: ThreatModel("l1"),  # pyright: ignore[reportArgumentType]
+            "norm is 'l1'; expected 'linf' or 'l2'",
+        ),
         (lambda: ThreatModel(eps=-1), "eps is -1; expected a finite number >= 0"),
         (lambda: ThreatModel.parse("eight"), "eps is 'eight'; expected a fraction such as 8/255"),
         (lambda: ThreatModel.parse("8/0"), "eps is '8/0'"),

@@ -17,7 +17,7 @@ from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, save_mode
 from sparta_hub.cards import render_card
 from sparta_hub.data import load_images
 from sparta_hub.hub import load
-from sparta_hub.sites import sites
+from sparta_hub.site_search import sites
 from sparta_hub.spec import ActivationSpec, Origin, SiteSpec
 from sparta_hub.surgery import inject
 from sparta_hub.threat import ThreatModel

@@ -1,7 +1,7 @@
 """Convolution, BatchNorm, ReLU and the mean over positions, as fast as eager PyTorch allows.
 
-Every shortcut gives the value and the derivatives of the plain call. They were measured on CPU and are taken there only;
-compiled code and other devices get the plain call, which their own compilers and kernels know.
+Every shortcut gives the value and the derivatives of the plain call. They were measured on CPU and are taken there
+only; compiled code and other devices get the plain call, which their own compilers and kernels know.
 """
 
 import torch
@@ -52,4 +52,5 @@ def mean_over_positions(x: Tensor) -> Tensor:
 
 
 def _eager_cpu(x: Tensor) -> bool:
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not tracing

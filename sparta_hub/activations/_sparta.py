@@ -62,6 +62,8 @@ class Sparta(nn.Module):
             raise ValueError(f"kernel_size is {kernel_size}; expected an odd number such as 1 or 3.")
         if neighborhood < 1:
             raise ValueError(f"neighborhood is {neighborhood}; expected 1, 2, 4, ...")
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"hidden is {hidden}; expected a number from 1 on, or None for min(256, channels).")
         self.channels, self.kernel_size, self.neighborhood, self.dynamic = channels, kernel_size, neighborhood, dynamic
         self.hidden = hidden or min(256, channels)
         branches = 2 * self.hidden if dynamic else self.hidden

@@ -36,8 +36,11 @@ def input_gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def check_batch(x: Tensor, y: Tensor) -> None:
     """Raise ``AttackError`` unless x is a batch of images in [0, 1] and y its classes."""
     if x.dim() != 4 or not x.is_floating_point() or y.shape != x.shape[:1]:
-        raise AttackError(f"x is {x.dtype} {tuple(x.shape)} and y {tuple(y.shape)}; expected floats (B, C, H, W) and (B,).")
+        raise AttackError(
+            f"x is {x.dtype} {tuple(x.shape)} and y {tuple(y.shape)}; expected floats (B, C, H, W) and (B,)."
+        )
     if len(x) and not (x.amin() >= 0 and x.amax() <= 1):
         raise AttackError(
-            f"Images range from {x.amin():.4g} to {x.amax():.4g}; expected [0, 1]. Put the normalisation into the model."
+            f"Images range from {x.amin():.4g} to {x.amax():.4g}; expected [0, 1]. "
+            "Put the normalisation into the model."
         )

@@ -1,4 +1,4 @@
-"""What every activation family promises, as checks of one module; ``test_contract_catches`` shows that each can fail."""
+"""What every activation family promises, as checks of one module; ``test_contract_catches`` shows each can fail."""
 
 import copy
 from collections.abc import Callable
@@ -69,7 +69,8 @@ def check_gradient(module: nn.Module, twin: nn.Module) -> None:
         return functional_call(module, dict(zip(names, values, strict=True)), (x,))
 
     x = maps(dtype=torch.float64, batch=2).requires_grad_()
-    assert torch.autograd.gradcheck(call, (x, *weights), fast_mode=True)
+    # fast mode sums over all entries, where errors of opposite sign can cancel; the exact one is slow with many weights
+    assert torch.autograd.gradcheck(call, (x, *weights), fast_mode=len(weights) > 1)
 
 
 def check_samples_independent(module: nn.Module, twin: nn.Module) -> None:
@@ -125,14 +126,15 @@ def check_deepcopy(module: nn.Module, twin: nn.Module) -> None:
 
 
 def check_compiles(module: nn.Module, twin: nn.Module) -> None:
+    """One graph, equal to eager: with gradients and moving statistics in train mode, the output alone in eval mode."""
     torch._dynamo.reset()
-    for mode in (True, False):
-        eager, compiled = copy.deepcopy(module).train(mode), copy.deepcopy(module).train(mode)
-        results = output_and_gradients(torch.compile(compiled, fullgraph=True, backend="aot_eager"), maps())
-        for a, b in zip(results, output_and_gradients(eager, maps()), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
-        for a, b in zip(compiled.buffers(), eager.buffers(), strict=True):
-            same(a, b)
+    eager, compiled = copy.deepcopy(module), copy.deepcopy(module)
+    compiled.compile(fullgraph=True, backend="aot_eager")
+    results = zip(output_and_gradients(compiled, maps()), output_and_gradients(eager, maps()), strict=True)
+    for a, b in [*results, *zip(compiled.buffers(), eager.buffers(), strict=True)]:
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        same(compiled.eval()(maps()), eager.eval()(maps()))
 
 
 CHECKS: dict[str, Check] = {

@@ -1,0 +1,257 @@
+import json
+import struct
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+import sparta_hub
+from sparta_hub.artifacts import host_state, read_artifact, read_config, sha256_of
+from sparta_hub.errors import ArtifactError, SpartaError, SpecError
+from sparta_hub.surgery import state_of
+from tests.conftest import small_host
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def edit_config(folder, change):
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def replace_weights(folder, tensors):
+    """Other weights with the right checksum: what a malicious publisher would do."""
+    save_file(tensors, folder / "activations.safetensors", metadata={"format": "pt"})
+    digest = sha256_of(folder / "activations.safetensors")
+    edit_config(folder, lambda config: config["files"].update({"activations.safetensors": digest}))
+
+
+def test_save_load_save_is_byte_equal(artifact, tmp_path):
+    sparta_hub.save(sparta_hub.load(artifact), tmp_path / "again", with_host=True)
+    assert files(tmp_path / "again") == files(artifact)
+    frozen = sparta_hub.load(artifact, frozen=True)
+    sparta_hub.save(frozen, tmp_path / "frozen", with_host=True)
+    assert files(tmp_path / "frozen") == files(artifact)
+
+
+def test_keys_carry_no_host_names_and_batchnorm_statistics_travel(artifact):
+    tensors = load_file(artifact / "activations.safetensors")
+    assert {key.split(".")[0] + "." + key.split(".")[1] for key in tensors} == {
+        f"stage{i}.block1" for i in (1, 2, 3, 4)
+    }
+    moved = tensors["stage1.block1.bn2.running_mean"]
+    assert moved.abs().max() > 0
+    assert tensors["stage1.block1.bn2.num_batches_tracked"] == 1
+
+
+def test_weights_go_into_a_deeper_host_without_renaming(artifact):
+    host = sparta_hub.load(artifact, model=small_host("resnet18"), frozen=True)
+    assert [s.site for s in sparta_hub.status(host)] == ["G1.B2", "G2.B2", "G3.B2", "G4.B2"]
+    want = load_file(artifact / "activations.safetensors")
+    have = {key.replace("block2", "block1"): tensor for key, tensor in state_of(host).items()}
+    assert have.keys() == want.keys()
+    assert all(torch.equal(have[key], want[key]) for key in want)
+
+
+def test_the_whole_network_comes_back(artifact):
+    model = sparta_hub.load(artifact)
+    assert not model.training
+    again = sparta_hub.load(artifact)
+    x = torch.rand(2, 3, 64, 64)
+    assert torch.equal(model(x), again(x))
+    saved = load_file(artifact / "model.safetensors")
+    assert host_state(model).keys() == saved.keys() == small_host().state_dict().keys()
+    assert all(torch.equal(t.half() if t.is_floating_point() else t, saved[k]) for k, t in host_state(model).items())
+
+
+def test_another_number_of_classes_gets_a_new_head(artifact):
+    assert sparta_hub.load(artifact, num_classes=43)(torch.rand(2, 3, 64, 64)).shape == (2, 43)
+    assert sparta_hub.load(artifact, model="resnet10t", num_classes=43).num_classes == 43
+
+
+def test_loading_without_host_weights_says_what_to_pass(copied):
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r'Say which network they go into: .*model="resnet10t"\)'):
+        sparta_hub.load(copied)
+
+
+def test_num_classes_with_a_network_of_ones_own_is_an_error(artifact):
+    with pytest.raises(SpartaError, match="call reset_classifier on your own one"):
+        sparta_hub.load(artifact, model=small_host(), num_classes=3)
+
+
+def test_saving_a_plain_host_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(SpartaError, match="holds no activation of ours"):
+        sparta_hub.save(small_host(), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_saving_nan_is_refused_and_nothing_is_written(artifact, tmp_path):
+    model = sparta_hub.load(artifact)
+    state_of(model)["stage4.block1.conv2.weight"].data.fill_(float("nan"))
+    with pytest.raises(
+        ArtifactError, match="stage4.block1.conv2.weight holds NaN or infinite values; nothing was written"
+    ):
+        sparta_hub.save(model, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def swap_stages(folder):
+    tensors = load_file(folder / "activations.safetensors")
+    swap = {"stage1": "stage2", "stage2": "stage1"}
+    replace_weights(folder, {f"{swap.get(k[:6], k[:6])}{k[6:]}": t for k, t in tensors.items()})
+
+
+def nan_weights(folder):
+    tensors = load_file(folder / "activations.safetensors")
+    tensors["stage2.block1.conv4.weight"][0, 0] = float("nan")
+    replace_weights(folder, tensors)
+
+
+def lacking(folder):
+    tensors = load_file(folder / "activations.safetensors")
+    del tensors["stage3.block1.bn2.running_var"]
+    replace_weights(folder, tensors)
+
+
+def extra(folder):
+    replace_weights(folder, {**load_file(folder / "activations.safetensors"), "stage9.block1.x": torch.zeros(1)})
+
+
+def integers(folder):
+    tensors = load_file(folder / "activations.safetensors")
+    replace_weights(folder, {k: t.long() if k.endswith("conv2.weight") else t for k, t in tensors.items()})
+
+
+def truncated(folder):
+    path = folder / "activations.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def html(folder):
+    (folder / "activations.safetensors").write_text("<!DOCTYPE html><html><body>Sign in</body></html>")
+
+
+def html_with_right_checksum(folder):
+    html(folder)
+    digest = sha256_of(folder / "activations.safetensors")
+    edit_config(folder, lambda config: config["files"].update({"activations.safetensors": digest}))
+
+
+def pickle(folder):
+    path = folder / "activations.safetensors"
+    torch.save({"a": torch.zeros(1)}, path)
+    edit_config(folder, lambda config: config["files"].update({"activations.safetensors": sha256_of(path)}))
+
+
+def huge_header(folder):
+    path = folder / "activations.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 60) + b"{}")
+    edit_config(folder, lambda config: config["files"].update({"activations.safetensors": sha256_of(path)}))
+
+
+def set_spec(**changes):
+    return lambda folder: edit_config(folder, lambda config: config["activation"].update(changes))
+
+
+def set_argument(**changes):
+    return lambda folder: edit_config(folder, lambda config: config["activation"]["arguments"].update(changes))
+
+
+def channels(folder):
+    edit_config(folder, lambda config: config["activation"]["sites"][3].update(channels=10**9))
+
+
+def many_channels(folder):
+    edit_config(folder, lambda config: config["activation"]["sites"][3].update(channels=65_000))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (swap_stages, r"stage1.block1\S+ is torch.float32 .*; this spec needs"),
+        (nan_weights, "stage2.block1.conv4.weight holds NaN or infinite values: these weights are damaged"),
+        (lacking, r"1 tensors are missing \(stage3.block1.bn2.running_var"),
+        (extra, r"1 are unknown \(stage9.block1.x"),
+        (integers, "conv2.weight is torch.int64"),
+        (truncated, "has sha256 .* and config.json says .*truncated or another version. Download it again"),
+        (html, "it looks like an HTML page"),
+        (html_with_right_checksum, "is not a readable safetensors file: it looks like an HTML page"),
+        (pickle, "it looks like a pickle, which is never loaded"),
+        (huge_header, "is not a readable safetensors file"),
+        (set_spec(family="se_gated_relu"), "se_gated_relu has no argument|se_gated_relu cannot"),
+        (set_spec(family="os.system"), "There is no activation family 'os.system'; the families are sparta, relu"),
+        (set_argument(hidden=10**9), r"this spec needs|cannot be made"),
+        (set_argument(kernel_size=10**9 + 1), r"this spec needs|cannot be made"),
+        (set_argument(neighborhood="2"), "cannot be made"),
+        (set_argument(kernel_size=2), "expected an odd number"),
+        (set_argument(extra=1), "sparta has no argument extra; its arguments are: kernel_size"),
+        (channels, "channels 1000000000; expected an integer from 1 to"),
+        (many_channels, "this spec needs"),
+        (lambda f: (f / "config.json").unlink(), "has no config.json; expected an artifact folder"),
+        (lambda f: (f / "config.json").write_text("{"), "is not JSON"),
+        (lambda f: (f / "config.json").write_text("[" * 100_000), "is not JSON"),
+        (lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), "is not JSON"),
+        (lambda f: (f / "config.json").write_text(" " * (5 << 20)), "a config has a few thousand"),
+        (lambda f: (f / "activations.safetensors").unlink(), "is missing, but config.json lists it"),
+        (lambda f: edit_config(f, lambda c: c["files"].clear()), "gives no sha256 for activations.safetensors"),
+    ],
+)  # fmt: skip
+def test_hostile_artifacts_are_refused_and_leave_the_host_alone(copied, damage, message):
+    damage(copied)
+    host = small_host()
+    before = {key: t.clone() for key, t in host.state_dict().items()}
+    modules = list(host.modules())
+    with pytest.raises(SpartaError, match=message):
+        sparta_hub.load(copied, model=host)
+    assert list(host.modules()) == modules
+    assert all(torch.equal(t, before[key]) for key, t in host.state_dict().items())
+
+
+def test_a_host_of_other_channels_is_refused_by_name(artifact):
+    with pytest.raises(SpartaError, match="At G1.B3 the activation set has 64 channels and ResNet has 256"):
+        sparta_hub.load(artifact, model="resnet50")
+
+
+def test_damaged_host_weights_are_refused(copied):
+    path = copied / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="model.safetensors has sha256"):
+        sparta_hub.load(copied)
+    assert sparta_hub.load(copied, model="resnet10t") is not None  # the activations themselves are whole
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(min_size=1, max_size=40), st.floats(0, 1), st.sampled_from(["config.json", "activations.safetensors"]))
+def test_random_damage_never_loads_something_else(artifact, tmp_path_factory, junk, where, name):
+    """Bytes overwritten anywhere: either nothing changed, or the answer is a SpartaError."""
+    folder = tmp_path_factory.mktemp("damaged")
+    for source in ("config.json", "activations.safetensors"):
+        (folder / source).write_bytes((artifact / source).read_bytes())
+    data = bytearray((folder / name).read_bytes())
+    at = int(where * (len(data) - 1))
+    data[at : at + len(junk)] = junk
+    changed = bytes(data) != (folder / name).read_bytes()
+    (folder / name).write_bytes(data)
+    try:
+        read = read_artifact(folder)
+    except SpartaError:
+        assert changed
+    else:
+        original = read_config(artifact)
+        assert not changed or name == "config.json"
+        assert read.config.files == original.files
+        assert read.config.activation.sites == original.activation.sites
+
+
+def test_another_format_version_names_the_upgrade(copied):
+    edit_config(copied, lambda config: config.update(format_version=2))
+    with pytest.raises(SpecError, match="pip install -U sparta-hub"):
+        sparta_hub.load(copied, model="resnet10t")

@@ -1,0 +1,91 @@
+"""The demo, at a size that shows that it works and not how well."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from sparta_hub import demo
+from sparta_hub.cli import main
+from sparta_hub.data import load_bundled
+from sparta_hub.errors import SpartaError
+
+
+@pytest.fixture(scope="module")
+def result():
+    return demo.run_demo(seed=1, steps=3, batch_size=16, test_count=20, attack_steps=2, progress=False)
+
+
+def test_twins_share_everything_but_the_activation(result):
+    sparta, relu = result.sparta, result.relu
+    assert (sparta.extra_parameters, relu.extra_parameters) == (811_528, 0)
+    assert 0 <= sparta.robust <= sparta.clean <= 100
+    assert 0 <= relu.robust <= relu.clean <= 100
+
+
+def test_the_activation_did_not_move(result):
+    import sparta_hub
+    from sparta_hub.surgery import state_of
+
+    fresh = state_of(sparta_hub.load("sparta-res18-cifar", model=demo.HOST, num_classes=10))
+    trained = state_of(result.sparta.model)
+    assert all(torch.equal(fresh[key], trained[key]) for key in fresh)
+
+
+def test_the_seed_decides(result):
+    again = demo.run_demo(seed=1, steps=3, batch_size=16, test_count=20, attack_steps=2, progress=False)
+    for one, two in ((result.sparta, again.sparta), (result.relu, again.relu)):
+        state = two.model.state_dict()
+        assert all(torch.equal(tensor, state[key]) for key, tensor in one.model.state_dict().items())
+        assert (one.clean, one.robust) == (two.clean, two.robust)
+    other = demo.run_demo(seed=2, steps=1, batch_size=16, test_count=1, attack_steps=1, progress=False)
+    key = "fc.weight"
+    assert not torch.equal(other.relu.model.state_dict()[key], result.relu.model.state_dict()[key])
+
+
+def test_the_table_reports_whoever_wins(result):
+    from dataclasses import replace
+
+    text = demo.table(result)
+    assert "SPARTA (frozen)" in text
+    assert "811,528" in text
+    behind = replace(result, sparta=replace(result.sparta, robust=10.0), relu=replace(result.relu, robust=12.5))
+    assert "ReLU is ahead under attack by 2.5 points" in demo.table(behind)
+    ahead = replace(result, sparta=replace(result.sparta, robust=13.0), relu=replace(result.relu, robust=12.5))
+    assert "SPARTA is ahead under attack by 0.5 points" in demo.table(ahead)
+
+
+def test_the_figure_is_written_and_shows_more_than_one_colour(result, tmp_path):
+    with Image.open(demo.write_demo(result, tmp_path / "new")) as image:
+        assert image.width > 800
+        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
+
+
+def test_maps_before_a_relu_that_works_in_place_are_its_inputs(result):
+    before, after = demo._maps(result.relu.model, "layer1.0.act2", result.images[:1])
+    assert before.min() < 0
+    assert torch.equal(before.relu(), after)
+
+
+def test_bundled_images_are_real_and_balanced():
+    train, test = load_bundled("train"), load_bundled("test")
+    assert train.x.shape == (2000, 3, 32, 32)
+    assert train.y.bincount().tolist() == [200] * 10
+    assert test.y.bincount().tolist() == [50] * 10
+    assert train.x.float().std() > 50
+    assert train.num_classes == 10
+
+
+def test_sizes_out_of_range_are_refused():
+    with pytest.raises(SpartaError, match="1 to 500 test images"):
+        demo.run_demo(test_count=501)
+
+
+def test_the_command_prints_json(tmp_path):
+    done = CliRunner().invoke(main, ["demo", "--steps", "1", "--images", "4", "--out", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout[done.stdout.index("{") :])
+    assert [twin["name"] for twin in data["twins"]] == ["SPARTA (frozen)", "ReLU"]
+    assert (tmp_path / "feature-maps.png").is_file()

@@ -1,0 +1,68 @@
+"""What the documents say: the README's Python runs, its tree is the tree, cards are what the records say."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparta_hub.artifacts import read_artifact
+from sparta_hub.cards import render_card
+from sparta_hub.errors import ArtifactError
+from sparta_hub.zoo import registry
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CARDS = sorted((ROOT / "model_cards").glob("*/config.json"))
+
+
+def python_blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("source", ["README.md", *[str(path.parent.relative_to(ROOT) / "README.md") for path in CARDS]])
+def test_every_python_block_runs(source, tmp_path):
+    blocks = python_blocks((ROOT / source).read_text(encoding="utf-8"))
+    assert blocks
+    for block in blocks:
+        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True, timeout=300)
+
+
+def test_the_tree_names_every_module_and_nothing_else():
+    tree = README.split("## The tree")[1].split("```")[1]
+    named = set(re.findall(r"^\s*([\w./]+\.py|[\w]+/)\s", tree, re.MULTILINE))
+    modules = {path.name for path in (ROOT / "sparta_hub").glob("*.py")}
+    assert modules <= named, f"not in the README's tree: {modules - named}"
+    everything = {path.name for path in ROOT.rglob("*.py")} | {f"{p.name}/" for p in ROOT.rglob("*") if p.is_dir()}
+    assert named <= everything, f"in the README's tree but not there: {named - everything}"
+
+
+def test_every_local_link_leads_somewhere():
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name} links to {link}"
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parent.name)
+def test_cards_are_what_spec_and_records_say(path):
+    artifact = read_artifact(path.parent)
+    results = json.loads((path.parent / "results.json").read_text(encoding="utf-8"))
+    values = sum(tensor.numel() for tensor in artifact.tensors.values())
+    card = render_card(path.parent.name, artifact.config, results, values=values)
+    assert card == (path.parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("lost", ["commit", "seconds", "hardware"])
+def test_a_card_without_provenance_is_an_error(path, lost):
+    artifact = read_artifact(path.parent)
+    results = json.loads((path.parent / "results.json").read_text(encoding="utf-8"))
+    del results["training"][lost]
+    with pytest.raises(ArtifactError, match=f"needs '{lost}' in results.json; measure it first"):
+        render_card("x", artifact.config, results, values=1)
+
+
+def test_the_registry_and_the_cards_name_the_same_sets():
+    assert set(registry()) == {path.parent.name for path in CARDS}
