@@ -7,6 +7,7 @@ training by the same one-step method, and attacked afterwards by the same PGD. W
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ class DemoResult:
     test_count: int
     seed: int
     steps: int
+    attack_steps: int
 
 
 def run_demo(
@@ -101,7 +103,7 @@ def run_demo(
 
     sparta = twin("SPARTA (frozen)", lambda host: load(name, model=host, frozen=True))
     relu = twin("ReLU", lambda host: host)
-    return DemoResult(sparta, relu, x[:8], y[:8], test_count, seed, steps)
+    return DemoResult(sparta, relu, x[:8], y[:8], test_count, seed, steps, attack_steps)
 
 
 def _resized(data: Images) -> Images:
@@ -157,61 +159,62 @@ def _accuracies(
 
 def table(result: DemoResult) -> str:
     """The outcome as text, with the interval of each accuracy and an honest last line."""
-    rows = [f"{'':<16}{'clean':>8}{'PGD-20':>9}{'train':>9}{'extra parameters':>19}"]
+    rows = [f"{'':<16}{'clean':>8}{f'PGD-{result.attack_steps}':>9}{'train':>9}{'extra parameters':>19}"]
     for twin in (result.sparta, result.relu):
         rows.append(
             f"{twin.name:<16}{twin.clean:>7.1f}%{twin.robust:>8.1f}%{twin.seconds:>8.1f}s{twin.extra_parameters:>19,}"
         )
     gain = result.sparta.robust - result.relu.robust
     spread = 196 * (0.25 / result.test_count) ** 0.5
-    verdict = "SPARTA is ahead" if gain > 0 else "ReLU is ahead" if gain < 0 else "Neither is ahead"
+    ahead = "Both are level" if gain == 0 else f"{'SPARTA' if gain > 0 else 'ReLU'} is ahead by {abs(gain):.1f} points"
     rows.append(
-        f"{verdict} under attack by {abs(gain):.1f} points on {result.test_count} images, one seed; "
-        f"each accuracy is ± {spread:.1f} points at 95 %."
+        f"{ahead} under attack: one seed, {result.test_count} images, each accuracy ± {spread:.1f} points at 95 %."
     )
     return "\n".join(rows)
 
 
-def figure(result: DemoResult, *, site: int = 0, channels: int = 4) -> "Figure":
-    """Clean and attacked image, and the strongest maps before and after the activation, for both twins.
+def figure(result: DemoResult, *, stage: int = 1, channels: int = 4) -> "Figure":
+    """Clean and attacked image, and maps before and after the last activation of a stage, for both twins.
 
-    All maps of one twin share one colour scale. ``site`` counts the four last blocks from 0; the maps shown are the
-    channels that are strongest on the clean image after the activation.
+    All maps share one colour scale. Shown are the channels that are strongest on the clean image after the activation,
+    for each twin its own.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    twins = (result.sparta, result.relu)
-    canvas = Figure(figsize=(2 + 1.35 * 2 * channels, 7.6), layout="constrained")
-    grid = canvas.subplots(4, 1 + 2 * channels)
-    place = next(iter(injected(result.sparta.model))) if site == 0 else list(injected(result.sparta.model))[site]
-    for t, twin in enumerate(twins):
+    path = list(injected(result.sparta.model))[stage - 1]
+    rows: list[
+        tuple[str, Tensor, Tensor, Tensor]
+    ] = []  # label, image, maps (channels, before and after, H, W), channels
+    for twin in (result.sparta, result.relu):
         clean = result.images[:1]
-        attacked = pgd(
-            twin.model, clean, result.labels[:1], THREAT, generator=torch.Generator().manual_seed(result.seed)
-        )
-        maps = {label: _maps(twin.model, place, x) for label, x in (("clean", clean), ("attacked", attacked))}
-        strongest = maps["clean"][1].mean((1, 2)).topk(channels).indices
-        picked = torch.stack([m[strongest] for pair in maps.values() for m in pair])
-        limit = float(picked.abs().max())
-        scale = Normalize(-limit, limit)
-        for r, (label, x) in enumerate((("clean", clean), ("attacked", attacked))):
-            row = grid[2 * t + r]
-            row[0].imshow(x[0].permute(1, 2, 0).numpy())
-            row[0].set_ylabel(f"{twin.name}\n{label}", fontsize=9)
-            for c in range(channels):
-                for side, name in enumerate(("before", "after")):
-                    cell = row[1 + 2 * c + side]
-                    shown = maps[label][side][strongest[c]].numpy()
-                    cell.imshow(shown, cmap="RdBu_r", norm=scale)
-                    if r == 0:
-                        cell.set_title(f"ch. {int(strongest[c])} {name}", fontsize=8)
-        canvas.colorbar(ScalarMappable(scale, "RdBu_r"), ax=grid[2 * t : 2 * t + 2, :], shrink=0.8)
+        generator = torch.Generator().manual_seed(result.seed)
+        attacked = pgd(twin.model, clean, result.labels[:1], THREAT, generator=generator)
+        strongest = _maps(twin.model, path, clean)[1].mean((1, 2)).topk(channels).indices
+        for label, x in (("clean", clean), ("attacked", attacked)):
+            maps = torch.stack(_maps(twin.model, path, x), 1)[strongest]
+            rows.append((f"{twin.name}\n{label}", x[0], maps, strongest))
+    limit = max(float(maps.abs().max()) for _, _, maps, _ in rows)
+    scale = Normalize(-limit, limit)
+
+    canvas = Figure(figsize=(2 + 2.7 * channels, 6.2), layout="constrained")
+    grid = canvas.subplots(4, 1 + 2 * channels)
+    for cells, (label, image, maps, strongest) in zip(grid, rows, strict=True):
+        cells[0].imshow(image.permute(1, 2, 0).numpy())
+        cells[0].set_ylabel(label, fontsize=9)
+        for cell, shown in zip(cells[1:], maps.flatten(0, 1), strict=True):
+            cell.imshow(shown.numpy(), cmap="RdBu_r", norm=scale)
+        for cell, (channel, side) in zip(cells[1:], product(strongest.tolist(), ("before", "after")), strict=True):
+            cell.set_title(f"{channel} {side}", fontsize=7)
     for cell in grid.flat:
         cell.set_xticks([])
         cell.set_yticks([])
-    canvas.suptitle(f"{HOST}, {place.rpartition('.')[0]}: feature maps before and after the activation, {THREAT}")
+    canvas.colorbar(ScalarMappable(scale, "RdBu_r"), ax=grid, shrink=0.6)
+    canvas.suptitle(
+        f"{HOST}, last activation of stage {stage}: maps of the strongest channels before and after it, {THREAT}",
+        fontsize=10,
+    )
     return canvas
 
 

@@ -7,6 +7,7 @@ networks, without an activation after the addition, and serve as baselines and f
 import difflib
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any, TypeVar, cast
 
 import timm
@@ -72,6 +73,8 @@ def _small_resnet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> Re
 
 
 def _small_preact(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> ResNetV2:
+    if "basic" not in signature(ResNetV2).parameters:
+        raise SiteError("The pre-activation hosts need timm 1.0.10 or newer: pip install -U timm")
     model = ResNetV2(in_chans=in_chans, num_classes=num_classes, **kwargs)
     model.stem.conv = _stem(in_chans, model.stem.get_submodule("conv"))
     model.stem.pool = nn.Identity()

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from inspect import signature
 from pathlib import Path
 
 from tests.loopback_hub import LoopbackHub
@@ -15,9 +16,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and thr
 import pytest  # noqa: E402
 import timm  # noqa: E402
 import torch  # noqa: E402
+from timm.models.resnetv2 import ResNetV2  # noqa: E402
 
 import sparta_hub  # noqa: E402
 from sparta_hub.spec import Origin  # noqa: E402
+
+HAS_PREACT = "basic" in signature(ResNetV2).parameters
+needs_preact = pytest.mark.skipif(not HAS_PREACT, reason="timm before 1.0.10 has no pre-activation basic blocks")
 
 
 @pytest.fixture(autouse=True)

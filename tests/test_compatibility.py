@@ -10,6 +10,7 @@ from sparta_hub.compatibility import check_spec, compatible_hosts
 from sparta_hub.errors import SiteError, SpecError
 from sparta_hub.hosts import create_host
 from sparta_hub.spec import ActivationSpec, Origin, SiteSpec
+from tests.conftest import needs_preact
 
 ORIGIN = Origin("resnet18_cifar", 10, 32, "3x3", "cifar10", "linf 8/255")
 
@@ -35,6 +36,7 @@ def test_other_channels_do_not_fit_and_hosts_that_do_are_named():
     assert answer.warnings == ()
 
 
+@needs_preact
 def test_hosts_without_a_site_are_explained():
     answer = check_spec(make_spec("relu", (None,) * 4), "preact_resnet18")
     assert not answer.compatible

@@ -52,9 +52,9 @@ def test_the_table_reports_whoever_wins(result):
     assert "SPARTA (frozen)" in text
     assert "811,528" in text
     behind = replace(result, sparta=replace(result.sparta, robust=10.0), relu=replace(result.relu, robust=12.5))
-    assert "ReLU is ahead under attack by 2.5 points" in demo.table(behind)
+    assert "ReLU is ahead by 2.5 points under attack" in demo.table(behind)
     ahead = replace(result, sparta=replace(result.sparta, robust=13.0), relu=replace(result.relu, robust=12.5))
-    assert "SPARTA is ahead under attack by 0.5 points" in demo.table(ahead)
+    assert "SPARTA is ahead by 0.5 points under attack" in demo.table(ahead)
 
 
 def test_the_figure_is_written_and_shows_more_than_one_colour(result, tmp_path):
