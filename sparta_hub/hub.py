@@ -3,6 +3,7 @@
 The one file that uses the network.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sparta_hub.artifacts import (
     read_config,
     read_host,
     save_model,
+    sha256_of,
 )
 from sparta_hub.errors import ArtifactError, NameNotFoundError
 from sparta_hub.injected import Frozen
@@ -115,8 +117,6 @@ def list_models() -> list[str]:
 def info(name: str | Path) -> Info:
     """Say what ``name`` is: spec, size, results. Weights are read and checked, too."""
     artifact = read_artifact(resolve(name))
-    import json
-
     results = artifact.folder / RESULTS
     return Info(
         name=str(name),
@@ -158,7 +158,11 @@ def resolve(name: str | Path, *, with_host: bool = False) -> Path:
         raise NameNotFoundError(f"{text} is no folder; expected one with {CONFIG} and {WEIGHTS}.")
     if match := _REPO.fullmatch(text):
         return _download(match["repo"], match["revision"], with_host)
-    return bundled_folder(find_entry(text).name)
+    entry = find_entry(text)
+    folder = bundled_folder(entry.name)
+    if sha256_of(folder / CONFIG) != entry.files[CONFIG]:  # which in turn holds the checksums of all other files
+        raise ArtifactError(f"{folder / CONFIG} is not the one that registry.json knows; reinstall sparta-hub.")
+    return folder
 
 
 def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, frozen: Frozen) -> nn.Module:

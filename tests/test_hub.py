@@ -143,3 +143,9 @@ def test_public_names_are_all_there():
         sparta_hub.nonsense  # noqa: B018
     assert sparta_hub.__all__ == sorted(sparta_hub.__all__)
     assert set(sparta_hub.__all__) == set(sparta_hub._HOME)
+
+
+def test_a_bundled_set_that_is_not_the_registrys_is_refused(monkeypatch, artifact):
+    monkeypatch.setattr("sparta_hub.hub.bundled_folder", lambda _name: artifact)
+    with pytest.raises(ArtifactError, match=r"config.json is not the one that registry.json knows; reinstall sparta-hub"):
+        sparta_hub.load(BUNDLED, model=small_host())
