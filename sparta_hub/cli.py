@@ -110,7 +110,7 @@ def check_command(name: str, model: str, input_size: int | None, as_json: bool) 
 @main.command("demo")
 @click.option("--name", default="sparta-res18-cifar", show_default=True, help="Activation set.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, batches and noise.")
-@click.option("--steps", type=click.IntRange(1), default=160, show_default=True, help="Training steps of each twin.")
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Training steps of each twin.")
 @click.option("--images", type=click.IntRange(1, 500), default=200, show_default=True, help="Test images.")
 @click.option(
     "--out",

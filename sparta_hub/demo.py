@@ -70,7 +70,7 @@ def run_demo(
     name: str = "sparta-res18-cifar",
     *,
     seed: int = 0,
-    steps: int = 160,
+    steps: int = 100,
     batch_size: int = 64,
     test_count: int = 200,
     attack_steps: int = 20,
