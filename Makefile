@@ -14,7 +14,7 @@ check:  # what CI runs, in an environment that is there already: make check VENV
 	$(VENV)/ruff format --check .
 	$(VENV)/pyright --pythonpath $(VENV)/python
 	$(VENV)/lint-imports
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest -n 2
 
 format:
 	$(VENV)/ruff format .
