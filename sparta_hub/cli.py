@@ -1,11 +1,11 @@
-"""Command line: ``sparta-hub list | info | check | demo``. Exit code 0: done; 1: an error that the message explains;
-2: the command was typed wrongly; 3: ``check`` found that the set does not fit."""
+"""Command line: ``sparta-hub list | info | check | demo | eval``. Exit code 0: done; 1: an error that the message
+explains; 2: the command was typed wrongly; 3: ``check`` found that the set does not fit."""
 
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -139,6 +139,69 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
         )
     else:
         click.echo(f"\n{table(result)}\nfigure: {path}")
+
+
+@main.command("eval")
+@click.argument("name")
+@click.option("--data", "data_name", required=True, help="Data set: cifar10, svhn, ..., or a folder (with a slash).")
+@click.option("--attack", "attacks", multiple=True, default=("pgd",), show_default=True, help="May be repeated.")
+@click.option("--eps", help="Radius, as 8/255 (the default) or 0.03; L2: 0.5.")
+@click.option("--norm", type=click.Choice(["linf", "l2"]), help="linf by default.")
+@click.option("--targeted", is_flag=True, help="Towards a wrong class, drawn uniformly for each image.")
+@click.option("--steps", type=click.IntRange(1), help="Steps of the attacks that have some.")
+@click.option("--step-size", help="Length of a step, as 1/255.")
+@click.option("--restarts", type=click.IntRange(1), help="Random starts; the worst counts.")
+@click.option("--cascade", is_flag=True, help="Later attacks see only images that withstood the ones before.")
+@click.option("--limit", type=click.IntRange(1), help="Measure the first so many images.")
+@click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
+@click.option("--input-size", type=click.IntRange(1), help="Height and width for folders of images.")
+@click.option("--model", "host", help="timm network to put NAME's activations into, instead of the one it came from.")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Report; a second run goes on from there.")
+@_JSON
+def eval_command(
+    name: str,
+    data_name: str,
+    attacks: tuple[str, ...],
+    eps: str | None,
+    norm: Literal["linf", "l2"] | None,
+    targeted: bool,
+    steps: int | None,
+    step_size: str | None,
+    restarts: int | None,
+    cascade: bool,
+    limit: int | None,
+    batch_size: int,
+    seed: int,
+    input_size: int | None,
+    host: str | None,
+    weights: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the accuracy of the network NAME, clean and under attack, on the test images of a data set.
+
+    An unknown --attack lists the attacks and presets. `accelerate launch -m sparta_hub.cli eval ...` shares the work.
+    """
+    from sparta_hub.data import load_images
+    from sparta_hub.eval_command import launched_processes, load_network, make_attacks
+    from sparta_hub.evaluation import evaluate
+
+    chosen = make_attacks(
+        attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts
+    )
+    data = load_images(data_name, "test", size=input_size, limit=limit)
+    model = load_network(name, host=host, weights=weights, num_classes=data.num_classes)
+    with launched_processes() as (speaks, device):
+        if speaks and host and not weights:
+            click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
+        report = evaluate(
+            model.to(device), data, chosen, batch_size=batch_size, seed=seed, cascade=cascade, out=out, progress=True,
+            name=f"{name} in {host}" if host else name,
+        )  # fmt: skip
+    if speaks:
+        click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.table())
 
 
 def _info_row(found: Any) -> dict[str, Any]:

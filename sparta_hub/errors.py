@@ -27,3 +27,7 @@ class DataError(SpartaError):
 
 class AttackError(SpartaError):
     """A threat model or an attack was given values that make no sense together."""
+
+
+class ReportError(SpartaError):
+    """A record of an evaluation is damaged, of another format, or of another evaluation than the one asked for."""

@@ -53,13 +53,13 @@ class ThreatModel:
         if self.norm == "linf":
             return delta.clamp(-self.eps, self.eps)
         length = _per_image(delta.flatten(1).norm(dim=1), delta)
-        return delta * (self.eps / length.clamp_min(1e-12)).clamp_max(1)
+        return delta * (self.eps / length.clamp_min(_tiny(delta))).clamp_max(1)
 
     def step(self, gradient: Tensor) -> Tensor:
         """Direction of steepest ascent with unit length in this norm: sign, or the normalised gradient."""
         if self.norm == "linf":
             return gradient.sign()
-        return gradient / _per_image(gradient.flatten(1).norm(dim=1).clamp_min(1e-12), gradient)
+        return gradient / _per_image(gradient.flatten(1).norm(dim=1).clamp_min(_tiny(gradient)), gradient)
 
     def random_start(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw uniformly from the ball around ``x``, then cut with the box."""
@@ -79,3 +79,8 @@ class ThreatModel:
 def _per_image(value: Tensor, like: Tensor) -> Tensor:
     """(B,) -> (B, 1, 1, ...), so that it multiplies ``like``."""
     return value.view(-1, *[1] * (like.dim() - 1))
+
+
+def _tiny(like: Tensor) -> float:
+    """The smallest positive normal number of a dtype: what a length is kept above, so that it can be divided by."""
+    return torch.finfo(like.dtype).tiny

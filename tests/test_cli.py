@@ -1,11 +1,18 @@
 import json
+import os
+import re
+import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
+import sparta_hub
 from sparta_hub.cli import main
+from sparta_hub.evaluation import Report
 from tests.test_hub import BUNDLED
 
 
@@ -66,5 +73,116 @@ def test_wrong_usage_is_exit_code_2():
 
 def test_help_names_every_command():
     text = run("--help").output
-    assert all(command in text for command in ("list", "info", "check", "demo"))
+    assert all(command in text for command in ("list", "info", "check", "demo", "eval"))
     assert "org/name[@revision]" in text
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """Six images of two data sets, one with the classes of the artifact's network and one with others."""
+    x, y = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8), np.arange(6)
+    for name in ("fashion_mnist", "gtsrb"):
+        np.savez(tmp_path / f"{name}.npz", x_test=x, y_test=y)
+    monkeypatch.setenv("SPARTA_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_eval_prints_a_table_and_writes_a_report(artifact, images):
+    out = images / "report.json"
+    arguments = ("eval", artifact, "--data", "fashion_mnist", "--limit", 5, "--attack", "pgd", "--attack", "fgsm")
+    arguments += ("--steps", 2, "--eps", "16/255", "--step-size", "1/255", "--batch-size", 3, "--out", out)
+    done = run(*arguments)
+    assert done.exit_code == 0
+    assert "robust" in done.stderr  # the bar
+    names = [line.split("  ")[0] for line in done.stdout.splitlines()]
+    assert names == [
+        "clean", "pgd(steps=2, step_size=0.003922), Linf 16/255", "fgsm, Linf 16/255", "worst case of each image",
+    ]  # fmt: skip
+    report = Report.from_json(json.loads(out.read_text()))
+    assert report.protocol.images == 5
+    assert report.protocol.model == str(artifact)
+    assert json.loads(run(*arguments, "--json").stdout) == report.to_json()  # finished, so nothing is run again
+
+
+def test_eval_of_the_attack_of_the_papers(artifact, images):
+    done = run("eval", artifact, "--data", "fashion_mnist", "--limit", 2, "--attack", "sparta-pgd-10", "--json")
+    (attack,) = json.loads(done.stdout)["protocol"]["attacks"]
+    assert attack == {
+        "name": "sparta-pgd-10", "threat": {"norm": "linf", "eps": 16 / 255, "targeted": True},
+        "arguments": {"steps": 10, "step_size": 1 / 255},
+    }  # fmt: skip
+    done = run("eval", artifact, "--data", "fashion_mnist", "--limit", 2, "--norm", "l2", "--targeted", "--steps", 1)
+    assert "pgd(steps=1), L2 0.5 targeted" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "cifar10"), r"cifar10.npz is not there. .*python -c .*CIFAR10"),
+        (("--data", "gtsrb"), "The model gives 10 logits and gtsrb has 43 classes; expected the same number"),
+        (("--attack", "pdg"), "There is no attack 'pdg'; expected one of fgsm, pgd, .*preset: sparta-pgd-10"),
+        (("--attack", "fgsm", "--restarts", 2), "--restarts means nothing to fgsm; leave it out"),
+        (("--attack", "sparta-pgd-10", "--eps", "8/255"), "sparta-pgd-10 has its own threat model; leave out"),
+        (("--attack", "sparta-pgd-10", "--steps", 5), "--steps means nothing to sparta-pgd-10"),
+        (("--step-size", "tiny"), "step size is 'tiny'; expected a fraction such as 1/255"),
+        (("--weights", "{images}/gtsrb.npz"), "--weights needs the network that they belong to"),
+        (("--model", "resnet10t", "--weights", "{images}/gtsrb.npz"), "is not a readable safetensors file"),
+    ],
+)
+def test_eval_says_what_is_wrong(artifact, images, options, message):
+    options = [str(option).format(images=images) for option in options]
+    done = run("eval", artifact, "--data", "fashion_mnist", "--limit", 1, *options)
+    assert done.exit_code == 1
+    assert re.search(message, done.stderr)
+
+
+def test_eval_of_activations_needs_a_network_and_its_weights(artifact, images):
+    alone, model = images / "alone", sparta_hub.load(artifact)
+    sparta_hub.save(model, alone)
+    done = run("eval", alone, "--data", "fashion_mnist")
+    assert done.exit_code == 1
+    assert f"sparta-hub eval {alone} --model resnet18_cifar --weights FILE.safetensors" in done.stderr
+    arguments = ("eval", alone, "--data", "fashion_mnist", "--model", "resnet10t", "--steps", 1, "--json")
+    untrained = run(*arguments)
+    assert "warning: resnet10t is untrained but for the activations" in untrained.stderr
+    weights = images / "all.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, weights)
+    trained = run(*arguments, "--weights", weights)
+    assert "warning" not in trained.stderr
+    whole = run("eval", artifact, "--data", "fashion_mnist", "--steps", 1, "--json")
+    checksums = [json.loads(done.stdout)["protocol"]["weights_sha256"] for done in (untrained, trained, whole)]
+    assert checksums[0] != checksums[1] == checksums[2]
+    save_file({"fc.weight": model.state_dict()["fc.weight"]}, weights)
+    done = run(*arguments, "--weights", weights)
+    assert "does not hold the weights of resnet10t with" in done.stderr
+
+
+@pytest.mark.slow
+def test_eval_shares_the_work_between_launched_processes(artifact, images):
+    """Two processes as ``torchrun`` and ``accelerate launch`` start them; only the first one speaks."""
+    out, port = images / "report.json", free_port()
+    launched = [
+        subprocess.Popen(
+            [sys.executable, "-m", "sparta_hub.cli", "eval", str(artifact), "--data", "fashion_mnist",
+             "--batch-size", "2", "--steps", "1", "--out", str(out)],
+            env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+                              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        first, second = (process.communicate(timeout=120) for process in launched)
+    finally:
+        for process in launched:
+            process.kill()
+    assert [process.returncode for process in launched] == [0, 0], first[1] + second[1]
+    assert first[0].startswith("clean")
+    assert second[0] == ""
+    assert Report.from_json(json.loads(out.read_text())).provenance[0]["processes"] == 2
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -66,3 +66,10 @@ def test_parse_and_print():
 def test_errors_say_what_is_expected(make, message):
     with pytest.raises(AttackError, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_zero_gradient_gives_a_zero_step_in_every_precision(dtype):
+    zero = torch.zeros(2, 3, 2, 2, dtype=dtype)
+    assert torch.equal(ThreatModel("l2", 0.5).step(zero), zero)
+    assert torch.equal(ThreatModel("l2", 0.5).clip(zero), zero)

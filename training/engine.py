@@ -19,11 +19,11 @@ from tqdm import tqdm
 import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
 from sparta_hub.attacks import pgd
 from sparta_hub.data import Images
+from sparta_hub.provenance import provenance, wilson
 from sparta_hub.surgery import inject
 from sparta_hub.threat import ThreatModel
 from training.config import TrainConfig
 from training.methods import METHODS
-from training.records import provenance, wilson
 
 
 def make_model(config: TrainConfig, num_classes: int) -> nn.Module:
@@ -99,7 +99,7 @@ def train(config: TrainConfig, data: Images, out: Path, *, checkpoint_every: int
         "images": images,
         "seconds": round(seconds, 1),
         "losses": losses,
-    } | (provenance())
+    } | (provenance(torch.device("cpu")))
 
 
 def _batch(data: Images, config: TrainConfig, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

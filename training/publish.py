@@ -17,12 +17,12 @@ from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, save_mode
 from sparta_hub.cards import render_card
 from sparta_hub.data import load_images
 from sparta_hub.hub import load
+from sparta_hub.provenance import provenance
 from sparta_hub.site_search import sites
 from sparta_hub.spec import ActivationSpec, Origin, SiteSpec
 from sparta_hub.surgery import inject
 from sparta_hub.threat import ThreatModel
 from training.engine import evaluate_pgd
-from training.records import provenance
 
 ROOT = Path(__file__).parent.parent
 NAMESPACE = "sparta-hub"
@@ -53,7 +53,7 @@ def publish(run: Path, name: str, *, count: int, with_host: bool, remark: str, c
         },
         **{key: record[key] for key in ("steps", "images", "seconds", "commit", "torch", "python", "hardware")},
     }
-    rows, measured = evaluate_pgd(trained, data, threat, count=count, steps=20, seed=0), provenance()
+    rows, measured = evaluate_pgd(trained, data, threat, count=count, steps=20, seed=0), provenance(torch.device("cpu"))
     results = {
         "training": training,
         "evaluation": [{**row, **measured} for row in rows],

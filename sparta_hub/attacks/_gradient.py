@@ -1,12 +1,19 @@
-"""What the attacks share: the model held still, and the gradient of a loss with respect to the images."""
+"""What the attacks share: the model held still, gradients with respect to the images, checks of what comes in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from sparta_hub.errors import AttackError
+from sparta_hub.threat import ThreatModel
+
+Attack = TypeVar("Attack", bound=Callable[..., Tensor])
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]  # images (B, C, H, W) -> what to climb (B,), aim reached (B,)
 
 
 @contextmanager
@@ -26,21 +33,117 @@ def held_still(model: nn.Module) -> Iterator[nn.Module]:
             parameter.requires_grad_(requires_grad)
 
 
-def input_gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Gradient of ``loss(x).sum()`` with respect to x (B, C, H, W)."""
+def float32_inside(attack: Attack) -> Attack:
+    """Let ``attack`` compute in float32 where images are of half precision; the model alone sees these.
+
+    In bfloat16 a step of 1/255 is lost near 1, and in float16 the square of a small gradient is 0. The output is
+    rounded to the precision of the images, and the ball holds up to that rounding.
+    """
+
+    @wraps(attack)
+    def wrapped(model: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if x.dtype not in (torch.float16, torch.bfloat16):
+            return attack(model, x, *args, **kwargs)
+        return attack(_Rounded(model, x.dtype), x.float(), *args, **kwargs).to(x.dtype)
+
+    return cast(Attack, wrapped)
+
+
+class _Rounded(nn.Module):
+    """A model that takes float32 images and gives float32 logits, around one of half precision."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype = model, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x.to(self.dtype)).float()
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What one forward and one backward pass tell: for B images at one point each.
+
+    Args:
+        value: the objective (B,), larger the closer the attacker is to the aim.
+        reached: whether the aim is reached (B,).
+        gradient: of the value (B, C, H, W).
+        finite: whether all of the gradient is, a boolean of no dimension.
+    """
+
+    value: Tensor
+    reached: Tensor
+    gradient: Tensor
+    finite: Tensor
+
+
+def ascent(objective: Objective, x: Tensor) -> Ascent:
+    """Value, success and gradient of ``objective`` at the images x (B, C, H, W)."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        return torch.autograd.grad(loss(leaf).sum(), leaf)[0].detach()
+        value, reached = objective(leaf)
+        gradient = torch.autograd.grad(value.sum(), leaf)[0].detach()
+    return Ascent(value.detach(), reached.detach(), gradient, gradient.isfinite().all())
 
 
 def check_batch(x: Tensor, y: Tensor) -> None:
-    """Raise ``AttackError`` unless x is a batch of images in [0, 1] and y its classes."""
+    """Raise ``AttackError`` unless x is a batch of images in [0, 1] and y its classes, and gradients can be had."""
+    if torch.is_inference_mode_enabled():
+        raise AttackError("Under torch.inference_mode there are no gradients for an attack; use torch.no_grad().")
     if x.dim() != 4 or not x.is_floating_point() or y.shape != x.shape[:1]:
         raise AttackError(
             f"x is {x.dtype} {tuple(x.shape)} and y {tuple(y.shape)}; expected floats (B, C, H, W) and (B,)."
         )
+    if y.dtype != torch.int64:
+        raise AttackError(f"y is {y.dtype}; expected class numbers as torch.int64: y.long().")
     if len(x) and not (x.amin() >= 0 and x.amax() <= 1):
         raise AttackError(
             f"Images range from {x.amin():.4g} to {x.amax():.4g}; expected [0, 1]. "
             "Put the normalisation into the model."
         )
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ``AttackError`` unless every count (steps, restarts, …) is at least 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise AttackError(f"{name} is {count}; expected 1 or more.")
+
+
+def check_finite(flags: Iterable[Tensor]) -> None:
+    """Raise ``AttackError`` unless all of the flags that ``value_and_gradient`` gave are true.
+
+    Asked once at the end rather than at each step, since every question makes a GPU wait for the CPU; and asked of the
+    gradient, since the sign of a NaN is 0 and the attack would stand still in silence.
+    """
+    if not torch.stack([*flags]).all():
+        raise AttackError(
+            "The model gave a gradient that is not a finite number, so the attack means nothing. Expected finite "
+            "gradients for every image in the ball; look for divisions, roots, logarithms, or float16."
+        )
+
+
+def nothing_to_do(x: Tensor, threat: ThreatModel) -> bool:
+    """Whether the only answer is the images themselves: an empty batch, or a ball without radius."""
+    return len(x) == 0 or threat.eps == 0
+
+
+def randomness(generator: torch.Generator | None, x: Tensor) -> torch.Generator:
+    """The given generator, or a fresh one with seed 0: the global state is neither read nor moved.
+
+    Raises:
+        AttackError: the generator lives on another kind of device than the images.
+    """
+    if generator is None:
+        return torch.Generator(x.device).manual_seed(0)
+    if generator.device.type != x.device.type:
+        raise AttackError(
+            f"The generator is on {generator.device} and the images on {x.device}; expected both on one device: "
+            f"torch.Generator('{x.device}')."
+        )
+    return generator
+
+
+def per_image(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, …), so that it multiplies or selects images like ``like``."""
+    return values.view(-1, *[1] * (like.dim() - 1))

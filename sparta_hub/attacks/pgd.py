@@ -1,14 +1,33 @@
 """PGD: repeated steps of steepest ascent, projected (Madry et al. 2018, arXiv:1706.06083)."""
 
+import math
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import check_batch, held_still, input_gradient
+from sparta_hub.attacks._gradient import (
+    ascent,
+    check_batch,
+    check_counts,
+    check_finite,
+    float32_inside,
+    held_still,
+    nothing_to_do,
+    per_image,
+    randomness,
+)
+from sparta_hub.attacks.losses import objective
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
 
+SCHEDULES: dict[str, Callable[[int, int], float]] = {  # (step k, steps) -> factor of the step size
+    "constant": lambda k, steps: 1.0,
+    "cosine": lambda k, steps: (1 + math.cos(math.pi * k / steps)) / 2,
+}
 
+
+@float32_inside
 def pgd(
     model: nn.Module,
     x: Tensor,
@@ -18,9 +37,12 @@ def pgd(
     steps: int = 20,
     step_size: float | None = None,
     random_start: bool = True,
+    loss: str = "ce",
+    schedule: str = "constant",
+    restarts: int = 1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Cross-entropy PGD; the last iterate is returned.
+    """``x_{k+1} = Π(x_k + α_k · s(∇L))``, s the sign (L∞) or the normalised gradient (L2); the last iterate counts.
 
     Args:
         model: takes images in [0, 1], gives logits.
@@ -28,21 +50,74 @@ def pgd(
         y: true classes (B,), or the wanted ones if ``threat.targeted``.
         threat: norm and radius.
         steps: number of steps.
-        step_size: length of a step in the threat's norm; 2.5·ε / steps by default.
+        step_size: length of a step in the threat's norm, the first of a schedule; by default all add up to 2.5·ε.
         random_start: begin at a random point of the ball.
-        generator: source of that randomness, on the device of ``x``.
+        loss: a key of ``LOSSES``.
+        schedule: a key of ``SCHEDULES``: how the step size runs over the steps.
+        restarts: how often to begin anew, for the images that hold; the first success of an image is kept, else the
+            end with the largest loss.
+        generator: source of randomness, on the device of ``x``; by default a fresh one with seed 0. One stream for the
+            whole batch: the start of an image depends on its place in it.
 
     Returns:
         Attacked images (B, C, H, W), in the ball and the box.
+
+    Raises:
+        AttackError: bad images, classes or arguments, or a gradient that is not finite.
     """
     check_batch(x, y)
-    if steps < 1:
-        raise AttackError(f"steps is {steps}; expected 1 or more.")
-    step_size = 2.5 * threat.eps / steps if step_size is None else step_size
-    sign = -1 if threat.targeted else 1
-    x_adv = threat.random_start(x, generator) if random_start else x.clone()
+    check_counts(steps=steps, restarts=restarts)
+    if schedule not in SCHEDULES:
+        raise AttackError(f"schedule is {schedule!r}; expected one of {', '.join(SCHEDULES)}.")
+    if restarts > 1 and not random_start:
+        raise AttackError(
+            f"restarts is {restarts} without a random start; expected 1, as all of them would be the same."
+        )
+    if nothing_to_do(x, threat):
+        return x.clone()
+    generator = randomness(generator, x)
+    shape = [SCHEDULES[schedule](k, steps) for k in range(steps)]
+    step_size = 2.5 * threat.eps / sum(shape) if step_size is None else step_size
+    lengths = [factor * step_size for factor in shape]
+
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        x_adv = threat.random_start(x, generator) if random_start else x.clone()
+        climb = objective(model, y, threat.targeted, loss)
+        finite = []
+        for length in lengths:
+            seen = ascent(climb, x_adv)
+            finite.append(seen.finite)
+            x_adv = threat.project(x_adv + length * threat.step(seen.gradient), x)
+        check_finite(finite)
+        return x_adv
+
     with held_still(model):
-        for _ in range(steps):
-            gradient = input_gradient(lambda x: sign * F.cross_entropy(model(x), y, reduction="none"), x_adv)
-            x_adv = threat.project(x_adv + step_size * threat.step(gradient), x)
-    return x_adv
+        best = run(x, y)
+        if restarts > 1:
+            _restart(run, model, x, y, threat, loss, restarts, best)
+    return best
+
+
+def _restart(
+    run: Callable[[Tensor, Tensor], Tensor],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    loss: str,
+    restarts: int,
+    best: Tensor,
+) -> None:
+    """Run again on the images that hold, and write into ``best`` what succeeds or has a larger loss."""
+    with torch.no_grad():
+        value, done = objective(model, y, threat.targeted, loss)(best)
+        for _ in range(restarts - 1):
+            held = (~done).nonzero()[:, 0]
+            if not len(held):
+                return
+            x_adv = run(x[held], y[held])
+            new_value, new_done = objective(model, y[held], threat.targeted, loss)(x_adv)
+            better = new_done | (new_value > value[held])
+            best[held] = torch.where(per_image(better, x), x_adv, best[held])
+            value[held] = torch.where(better, new_value, value[held])
+            done[held] = new_done

@@ -82,7 +82,7 @@ def test_model_is_left_as_found_also_on_an_error(problem):
     model.w.requires_grad_(False)
     state = {key: t.clone() for key, t in model.state_dict().items()}
     pgd(model, x, y, ThreatModel(), steps=2)
-    with pytest.raises(IndexError):
+    with pytest.raises(AttackError, match="y ranges from 7 to 7; this model has classes 0 to 1"):
         pgd(model, x, y + 7, ThreatModel(), steps=2)
     assert model.training
     assert not model.bn.training

@@ -1,0 +1,96 @@
+"""What an attacker climbs: one number an image, larger the closer the attacker is to the aim."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparta_hub.attacks._gradient import Objective
+from sparta_hub.errors import AttackError
+
+Loss = Callable[[Tensor, Tensor, bool], Tensor]
+
+
+def ce(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+    """Cross entropy ``-log p_y`` (B,), or ``log p_y`` if ``y`` is the class the attacker wants."""
+    _check(logits, y, 2, "ce")
+    value = F.cross_entropy(logits, y, reduction="none")
+    return -value if targeted else value
+
+
+def margin(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+    """``max_{j≠y} z_j - z_y`` (B,), or its opposite if ``y`` is wanted: positive exactly where the attacker has won.
+
+    The loss of Carlini & Wagner 2017, arXiv:1608.04644, without its cut at the confidence κ.
+    """
+    _check(logits, y, 2, "margin")
+    value = _best_other(logits, y) - _at(logits, y)
+    return -value if targeted else value
+
+
+def dlr(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+    """Difference of logits ratio (B,): the margin, divided by a difference of sorted logits z_π1 >= z_π2 >= ….
+
+    Untargeted ``(max_{j≠y} z_j - z_y) / (z_π1 - z_π3)``, targeted
+    ``(z_y - max_{j≠y} z_j) / (z_π1 - (z_π3 + z_π4) / 2)``. A shift or positive scale of the logits changes nothing.
+    The paper's targeted form has the true class where this one has the best class other than the wanted: the same
+    until the image is misclassified, and the caller need not say the true class.
+    Croce & Hein 2020, arXiv:2003.01690, equations 6 and 7.
+
+    Raises:
+        AttackError: fewer than 3 classes, or than 4 if targeted.
+    """
+    _check(logits, y, 4 if targeted else 3, "targeted dlr" if targeted else "dlr")
+    top = logits.topk(4 if targeted else 3, dim=1).values
+    spread = top[:, 0] - (top[:, 2:].mean(1) if targeted else top[:, 2])
+    return margin(logits, y, targeted) / (spread + 1e-12)
+
+
+LOSSES: dict[str, Loss] = {"ce": ce, "margin": margin, "dlr": dlr}
+
+
+def reached(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+    """Whether the attacker has the aim (B,): the predicted class is not ``y``, or is ``y`` if that is wanted."""
+    return (logits.argmax(1) == y) == targeted
+
+
+def objective(model: nn.Module, y: Tensor, targeted: bool, loss: str) -> Objective:
+    """The function images -> (loss (B,), aim reached (B,)), for a batch of at least one image.
+
+    Logits of half precision are brought to float32 first.
+
+    Raises:
+        AttackError: no such loss; and from the function, if a class of ``y`` is none of the model's.
+    """
+    if loss not in LOSSES:
+        raise AttackError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}.")
+    lowest, highest = (int(label) for label in torch.aminmax(y))  # once: on a GPU a wrong index ends the process
+
+    def value(x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(x)
+        _check(logits, y, 2, "an attack")
+        if lowest < 0 or highest >= logits.shape[1]:
+            raise AttackError(
+                f"y ranges from {lowest} to {highest}; this model has classes 0 to {logits.shape[1] - 1}."
+            )
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        return LOSSES[loss](logits, y, targeted), reached(logits, y, targeted)
+
+    return value
+
+
+def _at(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.gather(1, y[:, None])[:, 0]
+
+
+def _best_other(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.scatter(1, y[:, None], float("-inf")).amax(1)
+
+
+def _check(logits: Tensor, y: Tensor, least: int, name: str) -> None:
+    if logits.dim() != 2 or len(logits) != len(y) or logits.shape[1] < least:
+        raise AttackError(
+            f"Logits are {tuple(logits.shape)} for {len(y)} images; {name} expects (B, classes) with {least} or more."
+        )

@@ -1,0 +1,205 @@
+"""Data sets by name: ``NAME.npz`` arrays under a data root, torchvision's files there, folders of images, and the small
+real set that ships with this package. Nothing here uses the network: a set that is missing says what to type."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparta_hub.data._class_names import CLASSES, imagenet_classes
+from sparta_hub.data._files import list_folder, list_tiny_imagenet, read_files, stack_pictures
+from sparta_hub.errors import DataError
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a named set can come from when there is no ``NAME.npz``.
+
+    Args:
+        dataset: torchvision's class; empty for a folder of images.
+        marker: what lies under the data root once torchvision has fetched it; ``{split}`` is filled in.
+        by_split: torchvision's class takes ``split="test"`` instead of ``train=False``.
+        pad: black pixels put around each image.
+        size: height and width that its images get; None keeps theirs.
+        crop: share of the shorter side that a centre crop keeps; None squeezes the whole image into the square.
+        test: folders that may hold the test images; ``val`` where the test labels are secret.
+        folder: another name that its folder may have.
+        get: what to type to get it; ``{root}`` and ``{split}`` are filled in.
+    """
+
+    dataset: str = ""
+    marker: str = ""
+    by_split: bool = False
+    pad: int = 0
+    size: int | None = None
+    crop: float | None = 1.0
+    test: tuple[str, ...] = ("test", "val", "validation")
+    folder: str = ""
+    get: str = ""
+
+
+_FETCH = "python -c \"from torchvision.datasets import {0}; {0}('{{root}}', {1}download=True)\""
+_BY_SPLIT = "split='{split}', "
+_TINY = "curl -LO http://cs231n.stanford.edu/tiny-imagenet-200.zip && unzip -q tiny-imagenet-200.zip -d '{root}'"
+_IMAGENET = "mkdir -p '{root}/imagenet' and put image-net.org's images there as val/n01440764/*.JPEG (train/ likewise)"
+
+SOURCES: dict[str, Source] = {
+    "cifar10": Source("CIFAR10", "cifar-10-batches-py", get=_FETCH.format("CIFAR10", "")),
+    "cifar100": Source("CIFAR100", "cifar-100-python", get=_FETCH.format("CIFAR100", "")),
+    "svhn": Source("SVHN", "{split}_32x32.mat", by_split=True, get=_FETCH.format("SVHN", _BY_SPLIT)),
+    "gtsrb": Source("GTSRB", "gtsrb/GTSRB", by_split=True, size=32, crop=None, get=_FETCH.format("GTSRB", _BY_SPLIT)),
+    "fashion_mnist": Source("FashionMNIST", "FashionMNIST/raw", pad=2, get=_FETCH.format("FashionMNIST", "")),
+    "mnist": Source("MNIST", "MNIST/raw", pad=2, get=_FETCH.format("MNIST", "")),
+    "tiny_imagenet": Source(size=64, test=("val",), folder="tiny-imagenet-200", get=_TINY),
+    "imagenet": Source(size=224, crop=0.875, test=("val",), get=_IMAGENET),
+}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and labels in memory.
+
+    Args:
+        x: uint8 (N, 3, H, W).
+        y: int64 (N,).
+        name: name of the data set.
+        classes: names of its classes; empty: those of ``CLASSES``, if it has them.
+    """
+
+    x: Tensor
+    y: Tensor
+    name: str
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def floats(self, index: Tensor | slice) -> Tensor:
+        """The images at ``index`` as float32 in [0, 1]."""
+        return self.x[index].float() / 255
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the labels; empty if nobody knows them."""
+        return self.classes or CLASSES.get(self.name, ())
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: of the names known for this set, or one more than the largest label."""
+        return len(self.class_names) or int(self.y.max()) + 1
+
+
+def data_root() -> Path:
+    """Where data sets are looked for: ``$SPARTA_DATA``, else ``~/.cache/sparta_hub/data``."""
+    return Path(os.environ.get("SPARTA_DATA") or Path.home() / ".cache/sparta_hub/data")
+
+
+def load_images(
+    name: str, split: Split, root: Path | None = None, *, size: int | None = None, limit: int | None = None
+) -> Images:
+    """Load one split of a data set, the first that is there of:
+
+    1. ``root/NAME.npz``: x_train, x_test (uint8, N×H×W×3 or N×H×W) and y_train, y_test (integers);
+    2. the files that torchvision keeps under ``root`` for this name (``SOURCES``), read by torchvision itself;
+    3. a folder ``root/NAME/SPLIT/CLASS/*.png``; a name with a slash is such a folder itself (``./photos``). Its images
+       come in one fixed mixed order, so that the first few are a fair sample, whatever the order of the classes.
+
+    Args:
+        name: name of the set, or path of a folder.
+        split: where test labels are secret (ImageNet), ``"test"`` is the validation set.
+        root: ``data_root()`` by default.
+        size: height and width in pixels; None keeps what the set has. Arrays are never resized.
+        limit: load the first so many images only.
+
+    Raises:
+        DataError: the set is not there (the message says what to type to get it), is malformed, or is too large.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"limit is {limit}; expected 1 or more images.")
+    root = root or data_root()
+    if "/" in name or "\\" in name:
+        return _from_folder(Path(name), Source(), Path(name).name, split, size, limit)
+    source = SOURCES.get(name, Source())
+    path = root / f"{name}.npz"
+    if path.is_file():
+        return _shortened(_read(path, name, split), size, limit)
+    if source.dataset and (root / source.marker.format(split=split)).exists():
+        return _from_torchvision(source, name, split, root, size, limit)
+    for folder in (root / name, root / (source.folder or name)):
+        if folder.is_dir():
+            return _from_folder(folder, source, name, split, size, limit)
+    get = f" Or type: {source.get.format(root=root, split=split)}" if source.get else ""
+    raise DataError(
+        f"{path} is not there. It should hold x_train, x_test (uint8, N x H x W x 3), y_train, y_test (integers); "
+        f"write it with numpy.savez, or set SPARTA_DATA to the folder that has it. Or put images into "
+        f"{root / name}/{split}/CLASS/*.png.{get}"
+    )
+
+
+def load_bundled(split: Split) -> Images:
+    """The small real set inside this package: the first 200 training and 50 test images a class of Fashion-MNIST (MIT
+    licence), shuffled once, padded to 32×32, grey as RGB."""
+    return _read(Path(__file__).parent.parent / "assets" / "fashion_mnist_small.npz", "fashion_mnist", split)
+
+
+def _shortened(data: Images, size: int | None, limit: int | None) -> Images:
+    if size is not None and data.x.shape[2:] != (size, size):
+        height, width = data.x.shape[2:]
+        raise DataError(f"{data.name}.npz holds images of {height}×{width}, not {size}×{size}; arrays are not resized.")
+    return Images(data.x[:limit], data.y[:limit], data.name, data.classes)
+
+
+def _from_torchvision(
+    source: Source, name: str, split: Split, root: Path, size: int | None, limit: int | None
+) -> Images:
+    from torchvision import datasets
+
+    which: dict[str, Any] = {"split": split} if source.by_split else {"train": split == "train"}
+    try:
+        pictures = getattr(datasets, source.dataset)(root, download=False, **which)
+    except ModuleNotFoundError as error:  # SVHN's files need scipy
+        package = (error.name or "").partition(".")[0]
+        raise DataError(f"torchvision needs {package} to read {name}; type: pip install {package}") from error
+    except (RuntimeError, OSError) as error:
+        get = source.get.format(root=root, split=split)
+        raise DataError(f"torchvision cannot read {name} under {root} ({error}) Type: {get}") from error
+    x, y = stack_pictures(
+        pictures, len(pictures), size=size or source.size, crop=source.crop, pad=0 if size else source.pad, limit=limit
+    )
+    return Images(x, y, name)
+
+
+def _from_folder(folder: Path, source: Source, name: str, split: Split, size: int | None, limit: int | None) -> Images:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; expected one with {split}/CLASS/*.png, or the name of a data set.")
+    if (folder / "wnids.txt").is_file():
+        files, classes = list_tiny_imagenet(folder, split)
+    else:
+        files, classes = list_folder(folder, ("train",) if split == "train" else source.test)
+    x, y = read_files(files, size=size or source.size, crop=source.crop, limit=limit)
+    if name == "imagenet" and len(classes) == 1000:
+        classes = imagenet_classes()
+    return Images(x, y, name, classes)
+
+
+def _read(path: Path, name: str, split: Split) -> Images:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as arrays x_{split}, y_{split}: {error}") from error
+    if x.ndim == 3:  # grey
+        x = np.repeat(x[..., None], 3, axis=3)
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != 3 or len(x) != len(y) or len(y) == 0:
+        raise DataError(
+            f"{path} has x_{split} {x.dtype} {x.shape} and y_{split} {y.shape}; expected uint8 N x H x W x 3 and N."
+        )
+    return Images(
+        torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))), torch.from_numpy(y.astype(np.int64)), name
+    )

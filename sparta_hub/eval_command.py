@@ -1,0 +1,136 @@
+"""What ``sparta-hub eval`` needs beside the evaluator: attacks from options, the network, processes of a launcher."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from inspect import signature
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sparta_hub.artifacts import read_tensors
+from sparta_hub.attacks import ATTACKS, PRESETS
+from sparta_hub.errors import ArtifactError, AttackError
+from sparta_hub.evaluation import Argument, Attack
+from sparta_hub.hub import info, load
+from sparta_hub.threat import Norm, ThreatModel
+
+
+def make_attacks(
+    names: Sequence[str],
+    *,
+    norm: Norm | None = None,
+    eps: str | None = None,
+    targeted: bool = False,
+    steps: int | None = None,
+    step_size: str | None = None,
+    restarts: int | None = None,
+) -> list[Attack]:
+    """Attacks by name, with what was asked for; a preset has all of that itself.
+
+    Args:
+        names: keys of ``ATTACKS`` or ``PRESETS``.
+        norm, eps, targeted: threat model; L∞ 8/255 (L2: 0.5) by default.
+        steps, step_size, restarts: go to each attack that takes them; None leaves its own default.
+
+    Raises:
+        AttackError: a name that nobody knows, or an option that none of the attacks takes.
+    """
+    if unknown := [name for name in names if name not in ATTACKS and name not in PRESETS]:
+        raise AttackError(
+            f"There is no attack {unknown[0]!r}; expected one of {', '.join(ATTACKS)}, "
+            f"or a preset: {', '.join(PRESETS)}."
+        )
+    default = "0.5" if norm == "l2" else "8/255"
+    threat = ThreatModel.parse(eps or default, norm=norm or "linf", targeted=targeted)
+    given: dict[str, Argument] = {"steps": steps, "step_size": _number("step size", step_size), "restarts": restarts}
+    given = {option: value for option, value in given.items() if value is not None}
+    attacks = [
+        Attack(
+            name, ATTACKS[name], threat, {k: v for k, v in given.items() if k in signature(ATTACKS[name]).parameters}
+        )
+        if name in ATTACKS
+        else Attack(name, ATTACKS[PRESETS[name].attack], PRESETS[name].threat, PRESETS[name].arguments)
+        for name in names
+    ]
+    free = [name for name in names if name in ATTACKS]
+    for option in given:
+        if not any(option in signature(ATTACKS[name]).parameters for name in free):
+            raise AttackError(f"{_flag(option)} means nothing to {', '.join(names)}; leave it out.")
+    if not free and (norm or eps or targeted):
+        raise AttackError(f"{', '.join(names)} has its own threat model; leave out --norm, --eps and --targeted.")
+    return attacks
+
+
+def load_network(name: str, *, host: str | None, weights: Path | None, num_classes: int) -> nn.Module:
+    """The network to measure: the one that ``name`` was trained in, or ``host`` with its activations and ``weights``.
+
+    Args:
+        name: see ``sparta_hub.load``.
+        host: timm name of a network.
+        weights: safetensors file with its whole state, activations included; without it, the network is untrained.
+        num_classes: of ``host``.
+
+    Raises:
+        ArtifactError: there are no weights to measure, or they are not those of this network.
+    """
+    if host is None:
+        if weights is not None:
+            raise ArtifactError("--weights needs the network that they belong to: --model resnet18_cifar, say.")
+        try:
+            return load(name)
+        except ArtifactError as error:
+            if info(name).has_host:
+                raise
+            raise ArtifactError(
+                f"{name} holds activations without the weights of a network, so there is nothing to measure yet. Train "
+                "a network with them and type: sparta-hub eval "
+                f"{name} --model resnet18_cifar --weights FILE.safetensors ..."
+            ) from error
+    model = load(name, model=host, num_classes=num_classes)
+    if weights is not None:
+        tensors, own = read_tensors(weights), model.state_dict()
+        different = sorted(tensors.keys() ^ own.keys()) + [
+            k for k in own.keys() & tensors if own[k].shape != tensors[k].shape
+        ]
+        if different:
+            raise ArtifactError(
+                f"{weights} does not hold the weights of {host} with {name} and {num_classes} classes: "
+                f"{len(different)} tensors are missing, too many or of another shape, {different[0]} among them."
+            )
+        model.load_state_dict(tensors)
+    return model
+
+
+@contextmanager
+def launched_processes() -> Iterator[tuple[bool, torch.device]]:
+    """Join the processes that ``accelerate launch`` or ``torchrun`` started, if they did.
+
+    Yields:
+        Whether this process is the one that speaks, and the device it should use.
+    """
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+    if count == 1:
+        yield True, device
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield torch.distributed.get_rank() == 0, device
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _number(what: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise AttackError(f"{what} is {text!r}; expected a fraction such as 1/255 or a number such as 0.004.") from None
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"

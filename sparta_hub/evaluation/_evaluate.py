@@ -1,0 +1,193 @@
+"""Robust accuracy that can be trusted: the evaluator decides what counts, an attack only proposes images.
+
+It measures any module that takes images in [0, 1] and gives logits. It keeps its own copy of the images, checks the
+ball and the box, predicts the returned images itself, whole batches at a time, as it predicted the clean ones, and
+counts the passes. All randomness comes from the seed, the attack and the number of the batch, so that a run that
+was interrupted, or shared between processes, gives the same flags as one in a piece.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sparta_hub.attacks._gradient import held_still
+from sparta_hub.attacks.targets import uniform_wrong_class
+from sparta_hub.data import Images
+from sparta_hub.errors import AttackError, DataError
+from sparta_hub.evaluation._batch import Attack, derived_seed, logits_of, run_batch
+from sparta_hub.evaluation._outcome import Protocol, joined, worst_case
+from sparta_hub.evaluation._progress import (
+    Done,
+    check_same,
+    gathered,
+    gathered_or_raise,
+    part_of,
+    parts,
+    process,
+    read_json,
+    read_parts,
+    write_json,
+    write_part,
+)
+from sparta_hub.evaluation._report import Report
+from sparta_hub.provenance import modules_sha256, provenance, state_sha256, tensors_sha256
+
+__all__ = ["Attack", "evaluate"]
+
+
+def evaluate(
+    model: nn.Module,
+    data: Images,
+    attacks: Sequence[Attack],
+    *,
+    batch_size: int,
+    seed: int,
+    limit: int | None = None,
+    cascade: bool = False,
+    out: Path | None = None,
+    progress: bool = False,
+    name: str = "",
+) -> Report:
+    """Measure clean accuracy, accuracy under each attack, and the worst case over attacks of each image.
+
+    An image that is misclassified without attack is not attacked. One whose attack left the ball or the box counts as
+    not broken, and the report says how many there are: one faulty image does not cost hours of work, and a faulty
+    attack never looks strong. An image whose logits are not finite counts as misclassified.
+
+    Args:
+        model: takes images (B, 3, H, W) in [0, 1], gives logits (B, classes); it is left as it was found.
+        data: images and labels; they are moved to the model's device.
+        attacks: run in this order.
+        batch_size: images at a time. The attacks' random numbers depend on it.
+        seed: of all randomness. The targets of the images depend on nothing else.
+        limit: evaluate the first so many images.
+        cascade: run each attack only on images that withstood the ones before: cheaper, the same worst case but for
+            random numbers; the accuracies of the later attacks are then those of all attacks so far.
+        out: file for the report. Finished batches are kept beside it, and a second call goes on from there.
+        progress: show a bar with the running worst case on standard error.
+        name: what the report calls the model.
+
+    Returns:
+        The report, in every process if there are several.
+
+    Raises:
+        DataError: no images, or the model has not the classes of the data.
+        AttackError: an attack gave no images of the shape of its own, or changed the model.
+        ReportError: ``out`` holds the evaluation of another model, other data or other settings.
+    """
+    if batch_size < 1 or (limit is not None and limit < 1) or len(data) == 0:
+        raise DataError(f"There are {len(data)} images, batch_size={batch_size}, limit={limit}; expected 1 or more.")
+    rank, processes = process()
+    device = _device(model)
+    with held_still(model):
+        protocol = _protocol(model, data, attacks, batch_size, seed, limit, cascade, name or type(model).__name__)
+        for i, other in enumerate(gathered(protocol)):
+            if different := other.differences(protocol):
+                raise DataError(f"Process {i} evaluates something else than process {rank}: {different}.")
+        if out is not None and out.exists():
+            finished = Report.from_json(read_json(out))
+            check_same(out, finished.protocol, protocol)
+            return finished
+        done, origins = _resumed(out, protocol)
+        here = provenance(device, processes)
+        work = [i for i in range(-(-protocol.images // batch_size)) if i not in done][rank::processes]
+        bar = tqdm(work, desc=protocol.data, unit="batch", disable=not progress or rank > 0)
+        mine: Done = {}
+        failure = None
+        try:
+            targets = _targets(data, protocol)
+            for i in bar:
+                part = slice(i * batch_size, min((i + 1) * batch_size, protocol.images))
+                x, y, wanted = (t.to(device) for t in (data.floats(part), data.y[part], targets[part]))
+                mine[i] = run_batch(model, x, y, wanted, attacks, seed=seed, index=i, cascade=cascade)
+                if out is not None:
+                    kept = done | mine if rank == 0 else mine
+                    write_part(part_of(out, rank), protocol, kept, [*(o for o in origins if o != here), here])
+                flags = worst_case(joined([*done.values(), *mine.values()]))
+                bar.set_postfix_str(f"robust {100 * sum(flags) / len(flags):.1f} %")
+            _check_untouched(model, protocol, out, rank)
+        except Exception as error:  # the other processes must not wait for this one
+            failure = error
+        for theirs, there in gathered_or_raise((mine, here), failure):
+            done |= theirs
+            origins += [there] if there not in origins else []
+    report = Report(protocol, joined([done[i] for i in sorted(done)]), tuple(origins))
+    if out is not None and rank == 0:
+        write_json(out, report.to_json())
+        for path in parts(out):
+            path.unlink()
+    gathered(None)  # no process goes on before the report is there
+    return report
+
+
+def _protocol(
+    model: nn.Module,
+    data: Images,
+    attacks: Sequence[Attack],
+    batch_size: int,
+    seed: int,
+    limit: int | None,
+    cascade: bool,
+    name: str,
+) -> Protocol:
+    images = min(len(data), limit or len(data))
+    classes = logits_of(model, data.floats(slice(0, 1)).to(_device(model))).shape[1]
+    known, largest = len(data.class_names), int(data.y[:images].max())
+    if (known and classes != known) or classes <= largest or int(data.y[:images].min()) < 0:
+        raise DataError(
+            f"The model gives {classes} logits and {data.name} has {known or largest + 1} classes; expected the same "
+            f"number. Give a model that was trained for {data.name}, or the data that it was trained for."
+        )
+    return Protocol(
+        model=name,
+        data=data.name,
+        images=images,
+        num_classes=classes,
+        batch_size=batch_size,
+        seed=seed,
+        cascade=cascade,
+        attacks=tuple(attack.settings for attack in attacks),
+        weights_sha256=state_sha256(model),
+        modules_sha256=modules_sha256(model),
+        data_sha256=tensors_sha256([("x", data.x[:images]), ("y", data.y[:images])]),
+    )
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _targets(data: Images, protocol: Protocol) -> Tensor:
+    """A wrong class for every image of the set (N,), the same whatever the limit, the batches and the model."""
+    generator = torch.Generator().manual_seed(derived_seed(protocol.seed, "targets"))
+    return uniform_wrong_class(data.y, protocol.num_classes, generator=generator)
+
+
+def _resumed(out: Path | None, protocol: Protocol) -> tuple[Done, list[Mapping[str, Any]]]:
+    """What earlier runs have finished. One process reads it, so that all agree, and gathers it in its own file."""
+    found: tuple[Done, list[Mapping[str, Any]]] = ({}, [])
+    failure = None
+    try:
+        if out is not None and process()[0] == 0:
+            found = read_parts(out, protocol)
+            if found[0]:
+                write_part(part_of(out, 0), protocol, *found)
+            for path in parts(out):
+                if path != part_of(out, 0):
+                    path.unlink()
+    except Exception as error:  # the others must not wait
+        failure = error
+    return gathered_or_raise(found, failure)[0]
+
+
+def _check_untouched(model: nn.Module, protocol: Protocol, out: Path | None, rank: int) -> None:
+    if state_sha256(model) != protocol.weights_sha256:
+        if out is not None:
+            part_of(out, rank).unlink(missing_ok=True)
+        raise AttackError(
+            "An attack changed the model's weights or statistics; expected it to leave them as they were."
+        )

@@ -1,0 +1,92 @@
+"""Where a number comes from, so that it can be made again: checksums, versions, hardware, interval."""
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from math import sqrt
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+_PACKAGES = ("timm", "numpy")
+
+
+def wilson(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson interval of a proportion in percent, two decimals; z = 1.96 for 95 %."""
+    share, square = correct / count, z * z / count
+    middle = (share + square / 2) / (1 + square)
+    half = z * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return round(100 * (middle - half), 2), round(100 * (middle + half), 2)
+
+
+def state_sha256(model: nn.Module) -> str:
+    """Checksum of a model's parameters and statistics: names, types, shapes and bits, in the order of the names."""
+    return tensors_sha256(sorted(model.state_dict().items()))
+
+
+def modules_sha256(model: nn.Module) -> str:
+    """Checksum of what a model is made of: path and class of every module. Weights alone do not tell ReLU from GELU."""
+    rows = (f"{path} {type(module).__module__}.{type(module).__qualname__}\n" for path, module in model.named_modules())
+    return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def tensors_sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Checksum of named tensors, wherever they live and however their memory is laid out."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def provenance(device: torch.device, processes: int = 1) -> dict[str, str | int]:
+    """Commit, versions and hardware of this process."""
+    from sparta_hub import __version__
+
+    versions = {name: found for name in _PACKAGES if (found := _version(name))}
+    return {
+        "sparta_hub": __version__,
+        "commit": commit(),
+        "torch": str(torch.__version__),
+        **versions,
+        "python": platform.python_version(),
+        "hardware": hardware(device),
+        "processes": processes,
+    }
+
+
+def hardware(device: torch.device) -> str:
+    """The accelerator, or the processor and the number of threads, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{torch.get_num_threads()} CPU threads of {names[0] if names else platform.machine()}"
+
+
+def commit() -> str:
+    """The commit of this package's own checkout; ``unknown`` if it is installed without one."""
+    if _git("ls-files", "__init__.py") != "__init__.py":  # a repository around it, perhaps, but of another project
+        return "unknown"
+    return _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,177 @@
+"""Schedules, checkpoints, presets and squares, by value."""
+
+import pytest
+import torch
+from attack_cases import distances, problem
+
+from sparta_hub import ThreatModel
+from sparta_hub.attacks import ATTACKS, PRESETS, SCHEDULES, AttackPreset, apgd_targeted, cw, fab, pgd, run_preset
+from sparta_hub.attacks.apgd import checkpoints
+from sparta_hub.attacks.fab import _onto
+from sparta_hub.attacks.square import HALVINGS, _bump, _change_l2, _change_linf, _grid, _side, _stripes
+from sparta_hub.errors import AttackError
+
+SIXTEEN, EIGHT, FOUR = (ThreatModel("linf", n / 255) for n in (16, 8, 4))
+
+
+def test_cw_finds_the_exact_distance_to_a_plane():
+    model, x, y = problem()
+    x_adv = cw(model, x, y, ThreatModel("l2", 1e6))
+    found, exact = (x_adv - x).flatten(1).norm(dim=1), distances(model, x, "l2")
+    assert (model(x_adv).argmax(1) == 1 - y).all()
+    assert (found >= exact * (1 - 1e-9)).all()
+    assert (found <= exact * 1.02).all()
+    sure = cw(model, x, y, ThreatModel("l2", 1e6), confidence=1.0, steps=50, search_steps=5)
+    assert ((model(sure)[:, 0] - model(sure)[:, 1]).abs() >= 1 - 1e-9).all()
+    targeted = cw(model, x, 1 - y, ThreatModel("l2", 1e6, targeted=True))
+    assert torch.equal(targeted, x_adv)  # the other two classes are out of reach
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_fab_finds_the_exact_distance_to_a_plane(norm, targeted):
+    model, x, y = problem()
+    threat = ThreatModel(norm, 1e6, targeted)
+    x_adv = fab(model, x, 1 - y if targeted else y, threat, steps=20)
+    assert (model(x_adv).argmax(1) == 1 - y).all()
+    ratio = threat.distance(x_adv, x) / distances(model, x, norm)
+    assert (ratio >= 1 - 1e-9).all()
+    assert (ratio <= 1.02).all()
+    assert torch.equal(fab(model, x, 1 - y, ThreatModel(norm, 0.1)), x)  # wrong from the start: the change is none
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_way_onto_a_plane_is_the_shortest_inside_the_box(norm):
+    threat = ThreatModel(norm, 1.0)
+    x = torch.tensor([0.95, 0.5], dtype=torch.float64).view(1, 2, 1, 1)
+    normal = torch.tensor([1.0, 1.0], dtype=torch.float64).view(1, 2, 1, 1)
+    for gap, way in ((-0.06, (0.03, 0.03)), (-0.2, (0.05, 0.15)), (0.06, (-0.03, -0.03)), (-9.0, (0.05, 0.5))):
+        delta = _onto(x, torch.tensor([gap], dtype=torch.float64), normal, threat)
+        assert delta.flatten().tolist() == pytest.approx(way, abs=1e-6)
+
+
+def test_cw_gives_the_image_back_where_there_is_nothing_to_find():
+    model, x, y = problem()
+    never = torch.full_like(y, 3)
+    assert torch.equal(cw(model, x, never, ThreatModel("l2", 5.0, targeted=True), steps=3, search_steps=2), x)
+    with pytest.raises(AttackError, match="norm is 'linf'; cw expects 'l2'. For 'linf' use cw_linf"):
+        cw(model, x, y, ThreatModel("linf", 0.1))
+
+
+def test_schedules_and_what_a_default_step_is():
+    assert [SCHEDULES["constant"](k, 4) for k in range(4)] == [1, 1, 1, 1]
+    assert [SCHEDULES["cosine"](k, 4) for k in range(4)] == pytest.approx([1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4])
+    model, x, y = problem()
+    threat = ThreatModel("linf", 0.1)
+    for schedule in SCHEDULES:  # all of the steps together are 2.5 ε, so one of them is too
+        one = pgd(model, x, y, threat, steps=1, schedule=schedule, random_start=False)
+        assert torch.allclose(one, pgd(model, x, y, threat, steps=1, step_size=0.25, random_start=False))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "l1"}, "loss is 'l1'; expected one of ce, margin, dlr"),
+        ({"schedule": "step"}, "schedule is 'step'; expected one of constant, cosine"),
+        ({"restarts": 0}, "restarts is 0; expected 1 or more"),
+        ({"restarts": 2, "random_start": False}, "restarts is 2 without a random start; expected 1"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments, message):
+    model, x, y = problem()
+    with pytest.raises(AttackError, match=message):
+        pgd(model, x, y, ThreatModel(), **arguments)
+    with pytest.raises(AttackError, match="y is torch.int32; expected class numbers as torch.int64"):
+        pgd(model, x, y.int(), ThreatModel())
+    with torch.inference_mode(), pytest.raises(AttackError, match="Under torch.inference_mode there are no gradients"):
+        pgd(model, x, y, ThreatModel())
+    with pytest.raises(AttackError, match="apgd_targeted picks its targets itself"):
+        apgd_targeted(model, x, y, ThreatModel(targeted=True))
+
+
+def test_a_generator_on_another_device_is_refused():
+    model, x, y = problem()
+
+    class Elsewhere:
+        device = torch.device("cuda:0")
+
+    with pytest.raises(AttackError, match=r"generator is on cuda:0 and the images on cpu; .* torch.Generator\('cpu'\)"):
+        pgd(model, x, y, ThreatModel(), generator=Elsewhere())  # pyright: ignore[reportArgumentType]
+
+
+def test_checkpoints_are_the_papers():
+    assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert checkpoints(1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "attack", "threat", "arguments"),
+    [
+        *((f"sparta-pgd-{n}", "pgd", ThreatModel("linf", 16 / 255, True), {"steps": n, "step_size": 1 / 255})
+          for n in (10, 30, 50)),
+        *((f"thesis-pgd-{n}", "pgd", EIGHT, {"steps": n, "step_size": 2 / 255}) for n in (10, 20, 50)),
+        ("thesis-cw", "cw_linf", EIGHT, {"steps": 50, "step_size": 2 / 255}),
+        ("thesis-apgd", "apgd", EIGHT, {"steps": 100}),
+        ("thesis-aa", "autoattack", EIGHT, {"version": "standard"}),
+        ("sat-pgd-200-imagenet", "pgd", FOUR, {"steps": 200, "step_size": 1 / 255}),
+        ("sat-pgd-200-cifar", "pgd", EIGHT, {"steps": 200, "step_size": 1 / 255}),
+    ],
+)  # fmt: skip
+def test_presets_are_those_of_the_tables(name, attack, threat, arguments):
+    preset = PRESETS[name]
+    assert (preset.name, preset.attack, preset.threat, preset.arguments) == (name, attack, threat, arguments)
+    assert preset.attack in ATTACKS
+    assert preset.source
+
+
+def test_every_preset_is_tested_above():
+    assert len(PRESETS) == 11
+
+
+def test_a_targeted_preset_draws_wrong_classes_and_moves_no_pixel_farther_than_its_steps():
+    model, x, y = problem()
+    first, second = (
+        run_preset(PRESETS["sparta-pgd-10"], model, x, y, num_classes=4, generator=torch.Generator().manual_seed(2))
+        for _ in "ab"
+    )
+    assert torch.equal(first, second)
+    assert (SIXTEEN.distance(first, x) <= 16 / 255 + 1e-9).all()
+    two = AttackPreset("two", "pgd", ThreatModel("linf", 0.05, targeted=True), "ours")
+    assert (model(run_preset(two, model, x, y, num_classes=2)).argmax(1) == 1 - y).all()  # one wrong class of two
+    with pytest.raises(AttackError, match="attack is 'bim'; expected one of fgsm, pgd"):
+        run_preset(AttackPreset("b", "bim", EIGHT, "ours"), model, x, y, num_classes=4)
+
+
+def test_squares_begin_at_the_edge_of_the_ball_and_stay_there():
+    x = torch.full((3, 3, 12, 12), 0.5, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    linf, l2 = ThreatModel("linf", 0.1), ThreatModel("l2", 0.7)
+    stripes = _stripes(x, linf, generator)
+    assert torch.allclose((stripes - x).abs(), torch.tensor(0.1, dtype=torch.float64))
+    assert torch.equal(stripes[:, :, :1].expand_as(x), stripes)
+    changed = _change_linf(stripes, x, 4, linf, generator)
+    assert torch.allclose((changed - x).abs(), torch.tensor(0.1, dtype=torch.float64))
+    assert ((changed != stripes).flatten(2).sum(2) <= 16).all()
+    grid = _grid(x, l2, generator)
+    moved = _change_l2(grid, x, 4, l2, generator)
+    assert torch.allclose(l2.distance(grid, x), torch.tensor(0.7, dtype=torch.float64))
+    assert torch.allclose(l2.distance(moved, x), torch.tensor(0.7, dtype=torch.float64))
+    assert not torch.equal(moved, grid)
+
+
+def test_the_bump_has_two_halves_of_opposite_sign_and_length_1():
+    for side in (1, 2, 3, 5, 8):
+        eta = _bump(side, torch.zeros(1, dtype=torch.float64))
+        assert eta.shape == (side, side)
+        assert eta.norm().item() == pytest.approx(1)
+        if side > 1:
+            assert (eta[:, : side // 2] > 0).all()
+            assert (eta[:, side // 2 :] < 0).all()
+
+
+def test_squares_shrink_on_the_papers_schedule_stretched_to_the_budget():
+    x = torch.zeros(1, 3, 32, 32)
+    assert [_side(0.8, k, 10_000, x) for k in (1, 11, 51, 9999)] == [29, 20, 14, 2]
+    assert _side(0.8, 6, 5000, x) == _side(0.8, 11, 10_000, x)
+    assert len(HALVINGS) == 8
+    assert _side(0.8, 1, 100, torch.zeros(1, 3, 1, 1)) == 1
