@@ -9,8 +9,6 @@ floating point operations of a train step (convolutions and matrix products, as 
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -27,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import sparta_hub.hosts  # noqa: F401  (registers resnet18_cifar)
 from sparta_hub.activations import FAMILIES
+from sparta_hub.provenance import provenance
 from sparta_hub.surgery import inject
 
 HOST = "resnet18_cifar"
@@ -248,13 +247,7 @@ def main() -> None:
                 sys.stdout.flush()
                 results.append({"setting": asdict(setting), "rows": [asdict(row) for row in rows]})
     if args.json:
-        machine = {
-            "torch": torch.__version__,
-            "cpu": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        }
+        machine = provenance(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         args.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
 
 

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
+from sparta_hub.provenance import provenance
+
 IMPORT = """
 import time, torch
 start = time.perf_counter()
@@ -53,7 +57,8 @@ def main() -> None:
     for name, seconds in rows.items():
         print(f"{seconds:7.3f} s  {name}")
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+        record = {"machine": provenance(torch.device("cpu")), "repeats": options.repeats, "seconds": rows}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
