@@ -12,12 +12,18 @@ from torch import nn
 import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
 from sparta_hub.errors import SiteError
 from sparta_hub.surgery import inject, injected, sites
+from tests.conftest import HAS_PREACT
 
 BASIC, WIDE = (64, 128, 256, 512), (256, 512, 1024, 2048)
 
 
 def on_meta(name, **settings) -> Any:
-    with torch.device("meta"):
+    if not timm.is_model(name) or (name in ("preact_resnet18", "wide_resnet34_10") and not HAS_PREACT):
+        pytest.skip(f"timm {timm.__version__} has no {name}")
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name, **settings)
+    except (NotImplementedError, RuntimeError):  # some networks of older timm look at values while they are made
         return timm.create_model(name, **settings)
 
 
@@ -93,7 +99,10 @@ class Doubled(nn.Module):
 def test_the_site_is_the_activation_after_the_addition(name):
     """The stage puts out twice what was doubled there, and what came in is the shortcut plus the residual branch."""
     torch.manual_seed(0)
-    host: Any = timm.create_model(name, num_classes=10, layers=(2, 1, 1, 2)).eval()
+    try:
+        host: Any = timm.create_model(name, num_classes=10, layers=(2, 1, 1, 2)).eval()
+    except TypeError:
+        pytest.skip(f"timm {timm.__version__} makes {name} at its full depth only")
     for module in host.modules():
         if isinstance(module, nn.BatchNorm2d) and module.weight.abs().sum() == 0:
             module.weight.fill_(1)  # timm zeroes the last BatchNorm of a block: there would be no branch
@@ -251,7 +260,7 @@ def test_timms_own_activation_classes_are_found():
 
 @pytest.mark.parametrize("placement", ["last", "every"])
 def test_wrappers_are_answered_with_what_to_pass(placement):
-    host: Any = timm.create_model("test_resnet")
+    host: Any = timm.create_model("resnet10t")
     wrapped = nn.Sequential(nn.Identity(), host)
     with pytest.raises(
         SiteError,

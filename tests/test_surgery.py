@@ -376,7 +376,7 @@ def test_eject_keeps_the_mode_and_dtype_that_the_host_got_since(frozen):
 @pytest.mark.parametrize("verb", [eject, freeze, unfreeze, spec_of, state_of])
 def test_verbs_without_an_activation_say_so(verb):
     with pytest.raises(SiteError, match=r"ResNet holds no activation of ours; put one in with sparta_hub.load"):
-        verb(timm.create_model("test_resnet"))
+        verb(timm.create_model("resnet10t"))
 
 
 def test_a_part_of_a_set_or_two_sets_are_not_one_set():
