@@ -125,18 +125,17 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
 
     About two minutes on two CPU cores, without the network.
     """
+    import torch
+
     from sparta_hub.demo import run_demo, table, write_demo
+    from sparta_hub.provenance import provenance
 
     result = run_demo(name, seed=seed, steps=steps, test_count=images)
     path = write_demo(result, out)
     if as_json:
         twins = [{k: v for k, v in vars(twin).items() if k != "model"} for twin in (result.sparta, result.relu)]
-        click.echo(
-            json.dumps(
-                {"seed": seed, "steps": steps, "images": result.test_count, "twins": twins, "figure": str(path)},
-                indent=2,
-            )
-        )
+        record = {"name": name, "seed": seed, "steps": steps, "images": result.test_count, "twins": twins}
+        click.echo(json.dumps(record | {"machine": provenance(torch.device("cpu"))}, indent=2))
     else:
         click.echo(f"\n{table(result)}\nfigure: {path}")
 
