@@ -1,13 +1,12 @@
 """The module that stands at a site of a host in place of its activation."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Literal, Self, cast
 
-import torch
 from torch import Tensor, nn
 
 from sparta_hub.errors import SpecError
+from sparta_hub.provenance import tensors_sha256
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
 Frozen = bool | Literal["weights"]
@@ -123,9 +122,4 @@ def checksum(state: Mapping[str, Tensor]) -> str:
     """First 16 hex digits of the sha256 over names, dtypes, shapes and bytes of ``state``, in the order of names."""
     if any(tensor.is_meta for tensor in state.values()):
         return "meta"
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        tensor = state[key].detach().cpu().contiguous()
-        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return tensors_sha256(sorted(state.items()))[:16]

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-Argument = bool | int | float | str | None
-"""What an argument of a family may be: it has to survive JSON."""
+from sparta_hub.spec import Argument
 
 
 @dataclass(frozen=True)
