@@ -75,8 +75,9 @@ def train(config: TrainConfig, data: Images, out: Path, *, checkpoint_every: int
         x, y = _batch(data, config, step, generator)
         for group in optimizer.param_groups:
             group["lr"] = config.lr * one_cycle(step, steps)
-        x_adv = METHODS[config.method](model, x, y, config.threat, generator)
-        loss = F.cross_entropy(model(x_adv), y, label_smoothing=config.label_smoothing)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+            x_adv = METHODS[config.method](model, x, y, config.threat, generator)
+            loss = F.cross_entropy(model(x_adv), y, label_smoothing=config.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -7,8 +7,10 @@ from training.config import TrainConfig
 
 
 def cpu_sparta_res18_cifar() -> TrainConfig:
-    """SPARTA in ResNet-18 on CIFAR-10, for two CPU cores: N-FGSM, few epochs, small batches for more steps."""
-    return TrainConfig("cpu_sparta_res18_cifar", "resnet18_cifar", "sparta", epochs=2, batch_size=64, lr=0.1)
+    """SPARTA in ResNet-18 on CIFAR-10, for CPU cores with bf16: N-FGSM, few epochs, small batches for more steps."""
+    return TrainConfig(
+        "cpu_sparta_res18_cifar", "resnet18_cifar", "sparta", epochs=4, batch_size=64, lr=0.1, precision="bf16"
+    )
 
 
 def cpu_relu_res18_cifar() -> TrainConfig:
