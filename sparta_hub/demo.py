@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from sparta_hub.attacks import pgd
 from sparta_hub.data import Images, load_bundled
+from sparta_hub.diagnostics import feature_maps
 from sparta_hub.errors import SpartaError
 from sparta_hub.hosts import create_host
 from sparta_hub.hub import load
@@ -218,19 +219,10 @@ def figure(result: DemoResult, *, stage: int = 1, channels: int = 4) -> "Figure"
     return canvas
 
 
-@torch.no_grad()
 def _maps(model: nn.Module, path: str, x: Tensor) -> tuple[Tensor, Tensor]:
     """Maps (C, H, W) that the activation at ``path`` gets and gives for one image."""
-    seen: list[Tensor] = []  # copies: a host's own ReLU works in place
-    module = model.get_submodule(path)
-    before = module.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0][0].clone()))
-    after = module.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0].clone()))
-    try:
-        model.eval()(x)
-    finally:
-        before.remove()
-        after.remove()
-    return seen[0], seen[1]
+    before, after = feature_maps(model, [path], x)[path]
+    return before[0], after[0]
 
 
 def write_demo(result: DemoResult, folder: Path) -> Path:

@@ -1,0 +1,72 @@
+"""``sparta-hub diagnose``. What it needs is imported when it runs, so that the command line starts at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+@click.command("diagnose")
+@click.argument("name")
+@click.option("--data", "data_name", required=True, help="Data set: cifar10, svhn, ..., or a folder (with a slash).")
+@click.option("--eps", help="Radius, as 8/255 (the default) or 0.03; L2: 0.5.")
+@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
+@click.option("--twin", help="NAME of a network of the same task, such as a ReLU twin, whose attacks are tried too.")
+@click.option("--quick", is_flag=True, help="A first look: fewer steps, and 50 images.")
+@click.option("--limit", type=click.IntRange(1), help="Look at the first so many images; 200, or 50 with --quick.")
+@click.option("--batch-size", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
+@click.option("--input-size", type=click.IntRange(1), help="Height and width for folders of images.")
+@click.option("--model", "host", help="timm network to put NAME's activations into, instead of the one it came from.")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for record and plot.")
+@click.option("--strict", is_flag=True, help="Exit code 1 if anything is suspect.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+def diagnose_command(
+    name: str,
+    data_name: str,
+    eps: str | None,
+    norm: Literal["linf", "l2"],
+    twin: str | None,
+    quick: bool,
+    limit: int | None,
+    batch_size: int,
+    seed: int,
+    input_size: int | None,
+    host: str | None,
+    weights: Path | None,
+    out: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Ask whether the network NAME is robust, or whether its gradient is hidden, on the test images of a data set.
+
+    --quick takes a few minutes for a ResNet-18 on one CPU core; the whole is for a GPU, or an hour and more. With
+    --out, a second call goes on where the first was interrupted.
+    """
+    import torch
+
+    from sparta_hub.data import load_images
+    from sparta_hub.diagnostics import diagnose
+    from sparta_hub.network_option import load_network
+    from sparta_hub.threat import ThreatModel
+
+    threat = ThreatModel.parse(eps or ("0.5" if norm == "l2" else "8/255"), norm=norm)
+    data = load_images(data_name, "test", size=input_size, limit=limit or (50 if quick else 200))
+    classes = data.num_classes
+    model = load_network(name, host=host, weights=weights, num_classes=classes, command="diagnose")
+    other = None if twin is None else load_network(twin, host=None, weights=None, num_classes=classes)
+    if host and not weights:
+        click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = diagnose(
+        model.to(device), data, threat, batch_size=batch_size, seed=seed, twin=other, quick=quick, out=out,
+        progress=True, name=f"{name} in {host}" if host else name,
+    )  # fmt: skip
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.table())
+    if out is not None and not as_json:
+        click.echo(f"record and plot: {out}")
+    if strict and found.suspect:
+        sys.exit(1)

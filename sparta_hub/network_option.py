@@ -1,0 +1,52 @@
+"""The network that the options of ``sparta-hub eval`` and ``diagnose`` name."""
+
+from pathlib import Path
+
+from torch import nn
+
+from sparta_hub.artifacts import read_tensors
+from sparta_hub.errors import ArtifactError
+from sparta_hub.hub import info, load
+
+
+def load_network(
+    name: str, *, host: str | None, weights: Path | None, num_classes: int, command: str = "eval"
+) -> nn.Module:
+    """The network to measure: the one that ``name`` was trained in, or ``host`` with its activations and ``weights``.
+
+    Args:
+        name: see ``sparta_hub.load``.
+        host: timm name of a network.
+        weights: safetensors file with its whole state, activations included; without it, the network is untrained.
+        num_classes: of ``host``.
+        command: what to type instead, where there is nothing to measure.
+
+    Raises:
+        ArtifactError: there are no weights to measure, or they are not those of this network.
+    """
+    if host is None:
+        if weights is not None:
+            raise ArtifactError("--weights needs the network that they belong to: --model resnet18_cifar, say.")
+        try:
+            return load(name)
+        except ArtifactError as error:
+            if info(name).has_host:
+                raise
+            raise ArtifactError(
+                f"{name} holds activations without the weights of a network, so there is nothing to measure yet. Train "
+                f"a network with them and type: sparta-hub {command} {name} --model resnet18_cifar "
+                "--weights FILE.safetensors ..."
+            ) from error
+    model = load(name, model=host, num_classes=num_classes)
+    if weights is not None:
+        tensors, own = read_tensors(weights), model.state_dict()
+        different = sorted(tensors.keys() ^ own.keys()) + [
+            k for k in own.keys() & tensors if own[k].shape != tensors[k].shape
+        ]
+        if different:
+            raise ArtifactError(
+                f"{weights} does not hold the weights of {host} with {name} and {num_classes} classes: "
+                f"{len(different)} tensors are missing, too many or of another shape, {different[0]} among them."
+            )
+        model.load_state_dict(tensors)
+    return model

@@ -1,0 +1,132 @@
+"""Honest networks pass, planted fakes do not."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sparta_hub import ThreatModel
+from sparta_hub.diagnostics import CHECKS, Diagnosis, diagnose
+from sparta_hub.errors import AttackError, DataError, ReportError
+from sparta_hub.evaluation import Report
+from sparta_hub.injected import InjectedActivation
+from tests.diagnostics.networks import (
+    IMAGES,
+    THREAT,
+    DetachedGate,
+    Noise,
+    Quantise,
+    Scale,
+    ShatteredGate,
+    with_gate,
+)
+
+HONEST = ("undefended", "robust", "gated", "sparta")
+
+
+def looked_at(model, images, *, twin=None, quick=True, limit=IMAGES, **kwargs):
+    return diagnose(model, images, THREAT, limit=limit, twin=twin, quick=quick, **kwargs)
+
+
+def verdicts(diagnosis):
+    return {finding.name: finding.verdict for finding in diagnosis.findings}
+
+
+@pytest.fixture
+def network(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("network", HONEST, indirect=True)
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_honest_networks_have_nothing_suspect(network, images, undefended, quick):
+    found = looked_at(network, images, twin=undefended, quick=quick)
+    e = found.evidence
+    assert found.suspect == (), found.table()
+    assert e.right >= 40
+    assert found.worst_case < e.report.clean.percent - 10  # the radius is one at which attacks do something
+    cost = sum(tally.backwards for tally in e.report.outcome.attacks) / e.right
+    assert cost <= (137 if quick else 917) + (20 if quick else 100) * ("gate frozen" in e.roles)  # as documented
+    gates = "ok" if isinstance(network[4], InjectedActivation) else "not applicable"
+    assert verdicts(found) == dict.fromkeys(CHECKS, "ok") | {"gate detached": gates, "gate frozen": gates}
+
+
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_saturated_logits_are_caught(undefended, images, quick):
+    found = looked_at(nn.Sequential(undefended, Scale()), images, quick=quick)
+    assert {"logit scale", "zero gradients", "radius"} <= set(found.suspect)
+    scale = next(finding for finding in found.findings if finding.name == "logit scale")
+    assert scale.figures["images of probability 1"] == scale.figures["of images"]
+    assert scale.figures["accuracy"] < scale.figures["accuracy under the others"] - 10
+
+
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_quantised_input_is_caught(robust, images, quick):
+    found = looked_at(nn.Sequential(Quantise(), robust), images, twin=robust, quick=quick)
+    assert {"zero gradients", "radius", "transfer"} | (set() if quick else {"black box"}) <= set(found.suspect)
+    assert found.evidence.probes.zero_values == 1
+
+
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_noise_is_caught_and_the_global_state_is_left_alone(robust, images, quick):
+    state = torch.get_rng_state()
+    found = looked_at(nn.Sequential(Noise(), robust), images, quick=quick)
+    assert "randomness" in found.suspect
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_gate_that_shatters_the_gradient_is_caught_by_attacks_that_leave_it_out(gated, images, quick):
+    found = looked_at(with_gate(gated, ShatteredGate), images, quick=quick)
+    assert {"gate detached", "gate frozen", "radius"} <= set(found.suspect)
+    assert abs(found.evidence.report.clean.percent - looked_at(gated, images).evidence.report.clean.percent) < 5
+
+
+def test_a_gate_that_detaches_everything_is_caught(gated, images):
+    assert {"zero gradients", "radius"} <= set(looked_at(with_gate(gated, DetachedGate), images).suspect)
+
+
+def test_a_network_that_is_never_right_has_nothing_to_be_asked(images):
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :10] * 0 - nn.functional.one_hot(labels, 10)[: len(x)]
+
+    labels = images.y[:5]
+    found = looked_at(Wrong(), images, limit=5)
+    assert set(verdicts(found).values()) == {"ok", "not applicable"}
+    assert verdicts(found)["randomness"] == "ok"
+    assert "No image is right without attack." in found.table()
+
+
+def test_l2_balls_and_batches_that_do_not_divide(robust, images):
+    found = diagnose(robust, images, ThreatModel("l2", 1.0), limit=7, batch_size=3, quick=True)
+    largest = found.evidence.threat(found.evidence.roles["radius"][-1])
+    assert largest.eps == pytest.approx(0.5 * 3072**0.5)  # a grey image is within reach of every image
+    assert found.suspect == ()
+
+
+@pytest.mark.parametrize("threat", [ThreatModel("linf", 0.0), ThreatModel(targeted=True)], ids=str)
+def test_threats_that_make_no_sense_here(robust, images, threat):
+    with pytest.raises(AttackError, match="expected an untargeted one with a radius above 0"):
+        diagnose(robust, images, threat)
+
+
+def test_there_must_be_something_to_look_at(robust, images):
+    for wrong in ({"limit": 0}, {"limit": 2, "batch_size": 0}):
+        with pytest.raises(DataError, match="expected 1 or more"):
+            looked_at(robust, images, **wrong)
+
+
+def test_record_plot_and_resumption(undefended, robust, images, tmp_path, capsys):
+    found = looked_at(robust, images, twin=undefended, limit=8, out=tmp_path, progress=True, name="small")
+    assert "gate" not in capsys.readouterr().err  # no such attack where there is no gate
+    record = json.loads((tmp_path / "diagnosis.json").read_text())
+    assert Diagnosis.from_json(record) == found
+    assert {"commit", "torch", "hardware"} <= record["evaluation"]["provenance"][0].keys()
+    assert Report.from_json(json.loads((tmp_path / "evaluation.json").read_text())) == found.evidence.report
+    assert (tmp_path / "diagnosis.png").stat().st_size > 10_000
+    again = looked_at(robust, images, twin=undefended, limit=8, out=tmp_path, name="small")
+    assert again == found  # seconds and all: nothing was measured anew
+    with pytest.raises(ReportError, match="holds another evaluation: attacks is"):
+        looked_at(robust, images, twin=robust, limit=8, out=tmp_path, name="small")
