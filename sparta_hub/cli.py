@@ -1,5 +1,8 @@
-"""Command line: ``sparta-hub list | info | check | demo | eval``. Exit code 0: done; 1: an error that the message
-explains; 2: the command was typed wrongly; 3: ``check`` found that the set does not fit."""
+"""Command line: ``sparta-hub list | info | check | demo | eval``, and the commands of ``hub_command.py``.
+
+Exit code 0: done; 1: an error that the message explains; 2: the command was typed wrongly; 3: ``check`` found that the
+set does not fit.
+"""
 
 import json
 import sys
@@ -9,7 +12,8 @@ from typing import Any, Literal
 
 import click
 
-from sparta_hub import __version__
+from sparta_hub import __version__, hub_command
+from sparta_hub.diagnose_command import diagnose_command
 from sparta_hub.errors import SpartaError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
@@ -37,9 +41,14 @@ def main() -> None:
 
 
 @main.command("list")
+@click.option("--hub", is_flag=True, help="List all repositories on the Hub that are of sparta-hub.")
+@click.option("--author", help="With --hub: only those of this user or organisation.")
 @_JSON
-def list_command(as_json: bool) -> None:
+def list_command(hub: bool, author: str | None, as_json: bool) -> None:
     """List the activation sets that this installation knows, and the families."""
+    if hub:
+        hub_command.list_on_hub(author, as_json)
+        return
     from sparta_hub.activations import FAMILIES
     from sparta_hub.hub import info, list_models
 
@@ -151,6 +160,7 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
 @click.option("--step-size", help="Length of a step, as 1/255.")
 @click.option("--restarts", type=click.IntRange(1), help="Random starts; the worst counts.")
 @click.option("--cascade", is_flag=True, help="Later attacks see only images that withstood the ones before.")
+@click.option("--fast", is_flag=True, help="Attack a faster copy where it proves as good; PGD drops broken images.")
 @click.option("--limit", type=click.IntRange(1), help="Measure the first so many images.")
 @click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
@@ -170,6 +180,7 @@ def eval_command(
     step_size: str | None,
     restarts: int | None,
     cascade: bool,
+    fast: bool,
     limit: int | None,
     batch_size: int,
     seed: int,
@@ -184,12 +195,14 @@ def eval_command(
     An unknown --attack lists the attacks and presets. `accelerate launch -m sparta_hub.cli eval ...` shares the work.
     """
     from sparta_hub.data import load_images
-    from sparta_hub.eval_command import launched_processes, load_network, make_attacks
+    from sparta_hub.eval_command import launched_processes, make_attacks
     from sparta_hub.evaluation import evaluate
+    from sparta_hub.network_option import load_network
 
     chosen = make_attacks(
-        attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts
-    )
+        attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts,
+        early_stop=fast,
+    )  # fmt: skip
     data = load_images(data_name, "test", size=input_size, limit=limit)
     model = load_network(name, host=host, weights=weights, num_classes=data.num_classes)
     with launched_processes() as (speaks, device):
@@ -197,10 +210,17 @@ def eval_command(
             click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
         report = evaluate(
             model.to(device), data, chosen, batch_size=batch_size, seed=seed, cascade=cascade, out=out, progress=True,
-            name=f"{name} in {host}" if host else name,
+            speed="fast" if fast else "exact", name=f"{name} in {host}" if host else name,
         )  # fmt: skip
     if speaks:
         click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.table())
+
+
+for _command in hub_command.COMMANDS:
+    main.add_command(_command)
+
+
+main.add_command(diagnose_command)
 
 
 def _info_row(found: Any) -> dict[str, Any]:

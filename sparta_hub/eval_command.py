@@ -1,20 +1,17 @@
-"""What ``sparta-hub eval`` needs beside the evaluator: attacks from options, the network, processes of a launcher."""
+"""What ``sparta-hub eval`` needs beside the evaluator: attacks from options, processes of a launcher."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from inspect import signature
-from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from sparta_hub.artifacts import read_tensors
 from sparta_hub.attacks import ATTACKS, PRESETS
-from sparta_hub.errors import ArtifactError, AttackError
+from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Argument, Attack
-from sparta_hub.hub import info, load
 from sparta_hub.threat import Norm, ThreatModel
 
 
@@ -27,6 +24,7 @@ def make_attacks(
     steps: int | None = None,
     step_size: str | None = None,
     restarts: int | None = None,
+    early_stop: bool = False,
 ) -> list[Attack]:
     """Attacks by name, with what was asked for; a preset has all of that itself.
 
@@ -34,6 +32,7 @@ def make_attacks(
         names: keys of ``ATTACKS`` or ``PRESETS``.
         norm, eps, targeted: threat model; L∞ 8/255 (L2: 0.5) by default.
         steps, step_size, restarts: go to each attack that takes them; None leaves its own default.
+        early_stop: let the attacks that can, presets too, drop images that they have broken.
 
     Raises:
         AttackError: a name that nobody knows, or an option that none of the attacks takes.
@@ -47,14 +46,16 @@ def make_attacks(
     threat = ThreatModel.parse(eps or default, norm=norm or "linf", targeted=targeted)
     given: dict[str, Argument] = {"steps": steps, "step_size": _number("step size", step_size), "restarts": restarts}
     given = {option: value for option, value in given.items() if value is not None}
+    early: dict[str, Argument] = {"early_stop": True} if early_stop else {}
     attacks = [
-        Attack(
-            name, ATTACKS[name], threat, {k: v for k, v in given.items() if k in signature(ATTACKS[name]).parameters}
-        )
+        Attack(name, ATTACKS[name], threat, _taken(ATTACKS[name], given | early))
         if name in ATTACKS
-        else Attack(name, ATTACKS[PRESETS[name].attack], PRESETS[name].threat, PRESETS[name].arguments)
+        else Attack(
+            name, ATTACKS[PRESETS[name].attack], PRESETS[name].threat,
+            {**PRESETS[name].arguments, **_taken(ATTACKS[PRESETS[name].attack], early)},
+        )
         for name in names
-    ]
+    ]  # fmt: skip
     free = [name for name in names if name in ATTACKS]
     for option in given:
         if not any(option in signature(ATTACKS[name]).parameters for name in free):
@@ -62,46 +63,6 @@ def make_attacks(
     if not free and (norm or eps or targeted):
         raise AttackError(f"{', '.join(names)} has its own threat model; leave out --norm, --eps and --targeted.")
     return attacks
-
-
-def load_network(name: str, *, host: str | None, weights: Path | None, num_classes: int) -> nn.Module:
-    """The network to measure: the one that ``name`` was trained in, or ``host`` with its activations and ``weights``.
-
-    Args:
-        name: see ``sparta_hub.load``.
-        host: timm name of a network.
-        weights: safetensors file with its whole state, activations included; without it, the network is untrained.
-        num_classes: of ``host``.
-
-    Raises:
-        ArtifactError: there are no weights to measure, or they are not those of this network.
-    """
-    if host is None:
-        if weights is not None:
-            raise ArtifactError("--weights needs the network that they belong to: --model resnet18_cifar, say.")
-        try:
-            return load(name)
-        except ArtifactError as error:
-            if info(name).has_host:
-                raise
-            raise ArtifactError(
-                f"{name} holds activations without the weights of a network, so there is nothing to measure yet. Train "
-                "a network with them and type: sparta-hub eval "
-                f"{name} --model resnet18_cifar --weights FILE.safetensors ..."
-            ) from error
-    model = load(name, model=host, num_classes=num_classes)
-    if weights is not None:
-        tensors, own = read_tensors(weights), model.state_dict()
-        different = sorted(tensors.keys() ^ own.keys()) + [
-            k for k in own.keys() & tensors if own[k].shape != tensors[k].shape
-        ]
-        if different:
-            raise ArtifactError(
-                f"{weights} does not hold the weights of {host} with {name} and {num_classes} classes: "
-                f"{len(different)} tensors are missing, too many or of another shape, {different[0]} among them."
-            )
-        model.load_state_dict(tensors)
-    return model
 
 
 @contextmanager
@@ -123,6 +84,11 @@ def launched_processes() -> Iterator[tuple[bool, torch.device]]:
         yield torch.distributed.get_rank() == 0, device
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _taken(attack: Callable[..., Tensor], options: Mapping[str, Argument]) -> dict[str, Argument]:
+    """Those options that the attack has."""
+    return {name: value for name, value in options.items() if name in signature(attack).parameters}
 
 
 def _number(what: str, text: str | None) -> float | None:

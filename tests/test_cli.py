@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import sparta_hub
 from sparta_hub.cli import main
 from sparta_hub.evaluation import Report
-from tests.test_hub import BUNDLED
+from tests.hub.test_names import BUNDLED
 
 
 def run(*arguments):
@@ -102,6 +102,16 @@ def test_eval_prints_a_table_and_writes_a_report(artifact, images):
     assert report.protocol.images == 5
     assert report.protocol.model == str(artifact)
     assert json.loads(run(*arguments, "--json").stdout) == report.to_json()  # finished, so nothing is run again
+
+
+def test_eval_fast_finds_what_exact_finds(artifact, images):
+    arguments = ("eval", artifact, "--data", "fashion_mnist", "--limit", 5, "--steps", 3, "--json")
+    arguments += ("--attack", "pgd", "--attack", "sparta-pgd-10")
+    exact, fast = (json.loads(run(*arguments, *more).stdout) for more in ((), ("--fast",)))
+    assert (exact["protocol"]["speed"], fast["protocol"]["speed"]) == ("exact", "fast")
+    assert all(attack["arguments"]["early_stop"] for attack in fast["protocol"]["attacks"])
+    assert fast["outcome"]["correct"] == exact["outcome"]["correct"]
+    assert not any("early_stop" in attack["arguments"] for attack in exact["protocol"]["attacks"])
 
 
 def test_eval_of_the_attack_of_the_papers(artifact, images):

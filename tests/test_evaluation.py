@@ -383,6 +383,9 @@ def test_reports_come_back_from_json_and_nothing_else_does():
     report = run([pgd_attack(step_size=0.01), Attack("fgsm", fgsm, ThreatModel("l2", 1.0))])
     text = json.dumps(report.to_json())
     assert Report.from_json(json.loads(text)) == report
+    before = json.loads(text)
+    del before["protocol"]["speed"]  # a record from before there was a choice
+    assert Report.from_json(before) == report
     assert json.loads(text)["outcome"]["correct"] == "ff80"
     versions = json.loads(text)["provenance"][0]
     assert versions["torch"] == torch.__version__
@@ -397,6 +400,7 @@ def test_reports_come_back_from_json_and_nothing_else_does():
         (("extra",), 1, "the report has unknown keys"),
         (("protocol", "images"), "10", "protocol.images is '10'; expected an integer"),
         (("protocol", "cascade"), 0, "protocol.cascade is 0; expected true or false"),
+        (("protocol", "speed"), "quick", "protocol.speed is 'quick'; expected 'exact' or 'fast'"),
         (("protocol", "attacks", 0, "threat", "eps"), -1, "An attack is described as .*eps is -1"),
         (("outcome", "correct"), "ff", "correct is 'ff'; expected 10 bits, as 4 hexadecimal digits"),
         (("outcome", "correct"), "ffff", "expected 10 bits"),

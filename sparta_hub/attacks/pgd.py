@@ -40,6 +40,8 @@ def pgd(
     loss: str = "ce",
     schedule: str = "constant",
     restarts: int = 1,
+    early_stop: bool = False,
+    watch: Callable[[int, Tensor], None] | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """``x_{k+1} = Π(x_k + α_k · s(∇L))``, s the sign (L∞) or the normalised gradient (L2); the last iterate counts.
@@ -56,6 +58,10 @@ def pgd(
         schedule: a key of ``SCHEDULES``: how the step size runs over the steps.
         restarts: how often to begin anew, for the images that hold; the first success of an image is kept, else the
             end with the largest loss.
+        early_stop: the first success of an image is kept, and later steps cost nothing for it. It breaks what the last
+            iterates break, and a few more that were broken on the way.
+        watch: is told, before each step k from 0 on, what is climbed (B,) at x_k; in a restart, and with
+            ``early_stop``, of the images that hold.
         generator: source of randomness, on the device of ``x``; by default a fresh one with seed 0. One stream for the
             whole batch: the start of an image depends on its place in it.
 
@@ -83,13 +89,24 @@ def pgd(
     def run(x: Tensor, y: Tensor) -> Tensor:
         x_adv = threat.random_start(x, generator) if random_start else x.clone()
         climb = objective(model, y, threat.targeted, loss)
-        finite = []
-        for length in lengths:
+        result, rest, finite = x_adv.clone(), torch.arange(len(x), device=x.device), []
+        for k, length in enumerate(lengths):
             seen = ascent(climb, x_adv)
+            if watch is not None:
+                watch(k, seen.value)
             finite.append(seen.finite)
-            x_adv = threat.project(x_adv + length * threat.step(seen.gradient), x)
+            ahead = threat.project(x_adv + length * threat.step(seen.gradient), x)
+            if early_stop and seen.reached.any():
+                result[rest] = x_adv
+                x, y, ahead, rest = (rows[~seen.reached] for rows in (x, y, ahead, rest))
+                if not len(rest):
+                    break
+                climb = objective(model, y, threat.targeted, loss)
+            x_adv = ahead
+        else:
+            result[rest] = x_adv
         check_finite(finite)
-        return x_adv
+        return result
 
     with held_still(model):
         best = run(x, y)

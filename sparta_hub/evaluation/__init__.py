@@ -2,7 +2,8 @@
 
 from sparta_hub.evaluation._batch import Attack
 from sparta_hub.evaluation._evaluate import evaluate
+from sparta_hub.evaluation._gain import Gain, gains, paired_gain
 from sparta_hub.evaluation._outcome import Argument
 from sparta_hub.evaluation._report import Report
 
-__all__ = ["Argument", "Attack", "Report", "evaluate"]
+__all__ = ["Argument", "Attack", "Gain", "Report", "evaluate", "gains", "paired_gain"]

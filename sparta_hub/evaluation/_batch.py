@@ -53,6 +53,7 @@ def run_batch(
     targets: Tensor,
     attacks: Sequence[Attack],
     *,
+    copies: Sequence[nn.Module],
     seed: int,
     index: int,
     cascade: bool,
@@ -65,6 +66,7 @@ def run_batch(
         y: true classes (B,).
         targets: the classes that targeted attacks want (B,).
         attacks: in this order.
+        copies: the network that each attack runs on: the model itself, or a copy of it.
         seed: of the evaluation.
         index: number of the batch. Randomness comes from it, the seed and the attack's name alone, so that an attack
             with more steps or a larger radius begins at the same points.
@@ -72,10 +74,10 @@ def run_batch(
     """
     right = _predicted_right(model, x, y)
     alive, tallies = right, []
-    for attack in attacks:
-        tally, broken = _run_attack(
-            model, x, y, targets, attack, alive if cascade else right, derived_seed(seed, attack.name, index)
-        )
+    for attack, attacked in zip(attacks, copies, strict=True):
+        chosen = alive if cascade else right
+        own_seed = derived_seed(seed, attack.name, index)
+        tally, broken = run_attack(model, attacked, x, y, targets, attack, chosen, own_seed)
         alive = alive & ~broken
         tallies.append(tally)
     return Outcome(_flags(right), tuple(tallies))
@@ -121,31 +123,78 @@ def counted(model: nn.Module) -> Iterator[list[int]]:
         handle.remove()
 
 
-def _run_attack(
-    model: nn.Module, x: Tensor, y: Tensor, targets: Tensor, attack: Attack, chosen: Tensor, seed: int
+def run_attack(
+    model: nn.Module,
+    attacked: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    targets: Tensor,
+    attack: Attack,
+    chosen: Tensor,
+    seed: int,
 ) -> tuple[Tally, Tensor]:
+    """Run one attack on the ``chosen`` images (B,), and predict the whole batch with ``model``.
+
+    Where ``attacked`` is a copy of the model, and images break the copy but not the model, the attack may have stopped
+    for nothing: these images are attacked again, on the model itself.
+
+    Returns:
+        What the attack did, and which images are broken (B,).
+    """
+    tally, broken, fooled = _run_once(model, attacked, x, y, targets, attack, chosen, seed)
+    if not fooled.any():
+        return tally, broken
+    again, more, _ = _run_once(model, model, x, y, targets, attack, fooled, seed)
+    return Tally(
+        tally.attacked,
+        _flags(broken | more),
+        tuple(
+            new if tried else old for tried, old, new in zip(again.attacked, tally.outside, again.outside, strict=True)
+        ),
+        tally.forwards + again.forwards,
+        tally.backwards + again.backwards,
+        round(tally.seconds + again.seconds, 3),
+    ), broken | more
+
+
+def _run_once(
+    model: nn.Module,
+    attacked: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    targets: Tensor,
+    attack: Attack,
+    chosen: Tensor,
+    seed: int,
+) -> tuple[Tally, Tensor, Tensor]:
+    """The same; and which images (B,) break the copy alone."""
     none = torch.zeros_like(chosen)
     if not chosen.any():
-        return Tally(_flags(none), _flags(none), _flags(none), 0, 0, 0.0), none
+        return Tally(_flags(none), _flags(none), _flags(none), 0, 0, 0.0), none, none
     generator = torch.Generator(x.device).manual_seed(seed)
     wanted = (targets if attack.threat.targeted else y)[chosen]
     own = x[chosen]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with counted(model) as counts, torch.random.fork_rng(devices):
+    with counted(attacked) as counts, torch.random.fork_rng(devices):
         torch.manual_seed(seed)  # for attacks and models that draw from the global state, which is put back
         started = _now(x)
-        attacked = attack(model, own.clone(), wanted, generator)
+        found = attack(attacked, own.clone(), wanted, generator)
         seconds = _now(x) - started
-    if not isinstance(attacked, Tensor) or attacked.shape != own.shape:
-        seen = tuple(attacked.shape) if isinstance(attacked, Tensor) else type(attacked).__name__
+    if not isinstance(found, Tensor) or found.shape != own.shape:
+        seen = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise AttackError(f"{attack.name} gives {seen}; expected attacked images {tuple(own.shape)}.")
-    attacked = attacked.detach().to(own)
-    inside = _inside(attacked, own, attack.threat)
+    found = found.detach().to(own)
+    inside = _inside(found, own, attack.threat)
     whole = x.clone()  # the whole batch again, so that the same image has the same rounding as before
-    whole[chosen] = torch.where(inside[:, None, None, None], attacked, own)
+    whole[chosen] = torch.where(inside[:, None, None, None], found, own)
     outside = none.masked_scatter(chosen, ~inside)
-    broken = ~_predicted_right(model, whole, y) & chosen & ~outside
-    return Tally(_flags(chosen), _flags(broken), _flags(outside), counts[0], counts[1], round(seconds, 3)), broken
+    missed = ~_predicted_right(model, whole, y) & chosen
+    fooled = none
+    if attacked is not model:
+        fooled = none.masked_scatter(chosen, ~_predicted_right(attacked, whole[chosen], y[chosen])) & ~missed
+    broken = missed & ~outside
+    tally = Tally(_flags(chosen), _flags(broken), _flags(outside), counts[0], counts[1], round(seconds, 3))
+    return tally, broken, fooled
 
 
 def _inside(attacked: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:

@@ -46,6 +46,7 @@ class Protocol:
         num_classes: logits of the model.
         batch_size, seed: as given; together they fix all randomness.
         cascade: later attacks saw only what earlier ones had left.
+        speed: attacks ran on the model itself (``exact``), or on a copy that a sample showed to be as good (``fast``).
         attacks: in the order in which they ran.
         weights_sha256, modules_sha256, data_sha256: of the state dict, the kinds of modules, the images with labels.
     """
@@ -57,6 +58,7 @@ class Protocol:
     batch_size: int
     seed: int
     cascade: bool
+    speed: str
     attacks: tuple[AttackSettings, ...]
     weights_sha256: str
     modules_sha256: str

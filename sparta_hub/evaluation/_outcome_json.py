@@ -52,12 +52,16 @@ def protocol_to_json(protocol: Protocol) -> dict[str, Any]:
 
 def protocol_from_json(value: Any) -> Protocol:
     """Rebuild a protocol."""
+    if isinstance(value, dict):
+        value = {"speed": "exact", **value}  # for records from before there was a choice
     data = read_object(value, [f.name for f in fields(Protocol)], "protocol")
     kinds = {"images": int, "num_classes": int, "batch_size": int, "seed": int, "cascade": bool, "attacks": list}
     for name, item in data.items():
         kind = kinds.get(name, str)
         if type(item) is not kind or (name in ("images", "num_classes", "batch_size") and item < 1):
             raise ReportError(f"protocol.{name} is {short(item)}; expected {_KINDS[kind]}.")
+    if data["speed"] not in ("exact", "fast"):
+        raise ReportError(f"protocol.speed is {short(data['speed'])}; expected 'exact' or 'fast'.")
     data["attacks"] = tuple(map(_settings_from_json, data["attacks"]))
     return Protocol(**data)
 

@@ -114,3 +114,36 @@ def test_no_steps_is_refused(problem):
     model, x, y = problem
     with pytest.raises(AttackError, match="steps is 0; expected 1 or more"):
         pgd(model, x, y, ThreatModel(), steps=0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_early_stop_breaks_what_is_broken_at_any_step(problem, norm):
+    """Against a run that looks at every iterate and stops nothing."""
+    model, x, _ = problem
+    model.eval()
+    y = model(x).argmax(1)
+    margin = (model(x).detach() @ torch.tensor([1.0, -1.0], dtype=torch.float64)).abs()
+    w = model.w.detach()
+    reach = 2 * (w.abs().sum() if norm == "linf" else w.norm())
+    threat = ThreatModel(norm, float(margin.median() / reach) * 1.05)
+    points, settings = [], {"steps": 6, "step_size": threat.eps / 3}
+
+    class Watched(nn.Module):
+        def forward(self, x):
+            points.append(x.detach().clone())
+            return model(x)
+
+    last = pgd(Watched(), x, y, threat, **settings, generator=torch.Generator().manual_seed(3))
+    iterates = torch.stack([*points, last])
+    broken = torch.stack([model(point).argmax(1) != y for point in iterates])
+    points.clear()
+    stopped = pgd(Watched(), x, y, threat, early_stop=True, **settings, generator=torch.Generator().manual_seed(3))
+    assert 0 < broken.any(0).sum() < len(x)
+    for i in range(len(x)):
+        first = int(broken[:, i].int().argmax()) if broken[:, i].any() else -1
+        assert torch.equal(stopped[i], iterates[first, i])
+    left = [len(x), *(int((~done).sum()) for done in broken.cumsum(0).bool()[:5])]
+    assert [len(point) for point in points] == [count for count in left if count]
+    near = ThreatModel(norm, 1e-6)  # all are wrong from the start
+    everything = pgd(model, x, 1 - y, near, early_stop=True, **settings)
+    assert torch.equal(everything, near.random_start(x, torch.Generator().manual_seed(0)))

@@ -1,0 +1,77 @@
+"""Which network an attack runs on: the cheapest copy that gives the same flags on a sample, else the model itself."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sparta_hub.data import Images
+from sparta_hub.evaluation._attack_copy import InBfloat16, attack_copy, has_fast_bfloat16
+from sparta_hub.evaluation._batch import Attack, derived_seed, logits_of, run_attack
+
+SAMPLE = 64  # images whose flags are compared, out of four times as many, evenly spread over the set
+DIFFER = 0.02  # share of them whose flags may differ, and at least one image may
+UNLIKE = 0.1  # share of them that the copy may predict otherwise; more, and most images would be attacked twice
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The network that an attack runs on, and why, in words for the record."""
+
+    model: nn.Module
+    reason: str
+
+
+def choose(
+    model: nn.Module, data: Images, count: int, targets: Tensor, attacks: Sequence[Attack], seed: int
+) -> list[Choice]:
+    """Run each attack on the model and on its copies, for a sample of images, and take the first copy that agrees.
+
+    The outcome depends on the arguments and on the processor alone, so that all processes, and a run that is resumed,
+    come to the same choice.
+
+    Args:
+        model: in eval mode, without parameter gradients.
+        data: images and labels, of which the first ``count`` are evaluated.
+        count: see ``data``.
+        targets: the classes that targeted attacks want (N,).
+        attacks: as they will be run.
+        seed: of the evaluation.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    spread = torch.linspace(0, count - 1, min(count, 4 * SAMPLE)).long()
+    x, y = data.floats(spread).to(device), data.y[spread].to(device)
+    right = (logits_of(model, x).argmax(1) == y).nonzero()[:SAMPLE, 0]
+    x, y, wanted = x[right], y[right], targets[spread].to(device)[right]
+    if not len(x):
+        return [Choice(model, "the model itself: no image of the sample is right") for _ in attacks]
+    return [_choose_one(model, x, y, wanted, attack, derived_seed(seed, attack.name, "sample")) for attack in attacks]
+
+
+def _choose_one(model: nn.Module, x: Tensor, y: Tensor, wanted: Tensor, attack: Attack, seed: int) -> Choice:
+    every = torch.ones_like(y, dtype=torch.bool)
+    _, expected = run_attack(model, model, x, y, wanted, attack, every, seed)
+    allowed, seen = max(1, int(DIFFER * len(x))), []
+    try:
+        for name, candidate in _copies(model, x):
+            unlike = int((logits_of(candidate, x).argmax(1) != y).sum())
+            if unlike > UNLIKE * len(x):
+                seen.append(f"{name}: {unlike} of {len(x)} predictions differ")
+                continue
+            _, broken = run_attack(model, candidate, x, y, wanted, attack, every, seed)
+            differ = int((broken ^ expected).sum())
+            seen.append(f"{name}: {differ} of {len(x)} flags differ, {allowed} may")
+            if differ <= allowed:
+                return Choice(candidate, "; ".join(seen))
+    except Exception as error:  # a stranger's module may not be one to copy; the attack then runs on the module itself
+        seen.append(f"{type(error).__name__} in a copy")
+    return Choice(model, "; ".join([*seen, "the model itself"]))
+
+
+def _copies(model: nn.Module, x: Tensor) -> Iterator[tuple[str, nn.Module]]:
+    copied, folded = attack_copy(model, x)
+    what = f"copy with {folded} BatchNorms folded"
+    if has_fast_bfloat16(x):
+        yield f"{what}, bfloat16", InBfloat16(copied)
+    yield f"{what}, {str(x.dtype).removeprefix('torch.')}", copied

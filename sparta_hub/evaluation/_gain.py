@@ -1,0 +1,70 @@
+"""How much more one network withstands than another, image by image."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+from sparta_hub.errors import ReportError
+from sparta_hub.evaluation._outcome import Flags
+from sparta_hub.evaluation._report import Report
+
+_Z = 1.959964  # of the normal distribution, for 95 %
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference of two accuracies on the same images, in percentage points, with its 95 % interval.
+
+    Args:
+        attack: what both withstood; ``clean`` without attack.
+        points, low, high: first minus second.
+        first_alone, second_alone: images that only the one, only the other gets right.
+        images: how many were compared.
+    """
+
+    attack: str
+    points: float
+    low: float
+    high: float
+    first_alone: int
+    second_alone: int
+    images: int
+
+    def __str__(self) -> str:
+        return f"{self.points:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
+
+
+def paired_gain(attack: str, first: Flags, second: Flags) -> Gain:
+    """Compare the flags of the same images.
+
+    The interval is Wald's after half an image is added to each cell of the table of pairs (Agresti & Min 2005,
+    doi:10.1002/sim.1781), which holds where few images differ. It tells how sure the difference of *these two* networks
+    is; another seed of either is another network.
+    """
+    one = sum(a and not b for a, b in zip(first, second, strict=True))
+    two = sum(b and not a for a, b in zip(first, second, strict=True))
+    images = len(first)
+    difference = (one - two) / (images + 2)
+    spread = _Z * sqrt((one + two + 1) / (images + 2) - difference**2) / sqrt(images + 2)
+    low, high = (round(100 * value, 2) for value in (difference - spread, difference + spread))
+    return Gain(attack, round(100 * (one - two) / images, 2), low, high, one, two, images)
+
+
+def gains(first: Report, second: Report) -> tuple[Gain, ...]:
+    """What ``first`` gains over ``second``: without attack, under each attack, and under the worst for each image.
+
+    Raises:
+        ReportError: the reports are not of the same images, attacks, batches and seed.
+    """
+    for name in ("data_sha256", "images", "attacks", "batch_size", "seed", "cascade"):
+        here, there = getattr(first.protocol, name), getattr(second.protocol, name)
+        if here != there:
+            raise ReportError(
+                f"{first.protocol.model} was evaluated with {name} {here} and {second.protocol.model} with {there}; "
+                "expected the same evaluation of both, so that they can be compared image by image."
+            )
+    attacks = [
+        paired_gain(str(settings), first.robust_flags(i), second.robust_flags(i))
+        for i, settings in enumerate(first.protocol.attacks)
+    ]
+    clean = paired_gain("clean", first.outcome.correct, second.outcome.correct)
+    return (clean, *attacks, paired_gain("worst case of each image", first.worst_case_flags, second.worst_case_flags))
