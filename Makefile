@@ -2,10 +2,16 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo space space-static test check format clean
 
 demo: .venv/installed
 	$(VENV)/sparta-hub demo $(ARGS)
+
+space: .venv/spaced  # the demo page, on http://127.0.0.1:7860
+	GRADIO_ANALYTICS_ENABLED=False $(VENV)/python spaces/denoising/app.py
+
+space-static: .venv/installed  # the same without a server: spaces/denoising/static/index.html
+	$(VENV)/python spaces/denoising/static_page.py
 
 test: .venv/developed check
 
@@ -23,6 +29,10 @@ format:
 .venv/installed: pyproject.toml
 	test -x $(VENV)/python || $(PYTHON) -m venv .venv
 	$(VENV)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/spaced: .venv/installed
+	$(VENV)/pip install --quiet --disable-pip-version-check "gradio>=6.31,<7"
 	touch $@
 
 .venv/developed: .venv/installed
