@@ -2,9 +2,32 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sparta_hub.activations import Argument
 from sparta_hub.threat import ThreatModel
+from training.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over a run, as a factor of ``lr`` (``training.schedules.factor``).
+
+    Args:
+        kind: ``one_cycle`` (linear up over the share ``rise`` of the run, linear down to 0), ``cyclic`` (the same with
+            its peak in the middle, whatever ``rise`` says), ``multistep`` (times ``gamma`` at each milestone),
+            ``cosine`` (to 0), ``constant``.
+        rise: share of the run before the peak.
+        milestones: epochs.
+        gamma: what ``multistep`` multiplies with.
+        warmup: epochs of linear warm-up before any of these.
+    """
+
+    kind: Literal["one_cycle", "cyclic", "multistep", "cosine", "constant"] = "one_cycle"
+    rise: float = 0.3
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+    warmup: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -15,12 +38,24 @@ class TrainConfig:
         name: name of the recipe.
         host: timm name.
         family, arguments, placement: the activation set; family ``relu`` leaves the host as it is.
-        dataset: a name that ``sparta_hub.data`` knows.
-        method: a key of ``training.methods.METHODS``.
+        activation: name or folder of a pretrained activation set to put in instead of a fresh one (a transfer).
+        frozen: whether that set is kept as it is (``True``), keeps its weights while BatchNorm statistics adapt
+            (``"weights"``), or trains on (``False``).
+        dataset: a name that ``sparta_hub.data`` knows, or a folder of images.
+        validation: how many training images are held out to choose the best checkpoint; never trained on.
+        validate_every: epochs between two measurements on them.
+        augmentation: ``crop_flip`` for small images, ``crop`` where mirror images mean something else (digits, road
+            signs), ``resized_crop_flip`` for photographs in folders, ``none``.
+        method: a key of ``training.methods.METHODS``; ``method_arguments`` are its own keyword arguments.
+        awp: γ of adversarial weight perturbation around the method; 0 is without.
         threat: the ball the method attacks in.
-        epochs, batch_size, lr, momentum, weight_decay: SGD with a one-cycle learning rate that peaks at ``lr``.
-        label_smoothing: of the training loss.
+        epsilon_warmup: epochs over which ε grows from 0 linearly.
+        epochs, batch_size, lr, momentum, nesterov, weight_decay, schedule: stochastic gradient descent. The batch is
+            that of all processes together. An epoch is as many optimiser steps as the training images make whole
+            batches; a method that replays each batch m times sees the images ``epochs / m`` times.
+        label_smoothing: of the training loss, never of the attack's.
         ema_decay: weights are averaged with this decay at every step, with warm-up; BatchNorm statistics likewise.
+            0 is without averaging.
         precision: ``fp32``, or ``bf16`` for autocast: twice as fast where the processor has bf16 instructions, and
             many times slower where it has not.
         seed: of initialisation, order, augmentation and noise.
@@ -28,18 +63,43 @@ class TrainConfig:
 
     name: str
     host: str
-    family: str
-    dataset: str = "cifar10"
+    family: str = "relu"
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     placement: str = "last"
-    method: str = "n_fgsm"
+    activation: str = ""
+    frozen: bool | Literal["weights"] = False
+    dataset: str = "cifar10"
+    validation: int = 1000
+    validate_every: float = 1.0
+    augmentation: Literal["crop_flip", "crop", "resized_crop_flip", "none"] = "crop_flip"
+    method: str = "pgd"
+    method_arguments: Mapping[str, Argument] = field(default_factory=dict)
+    awp: float = 0.0
     threat: ThreatModel = field(default_factory=ThreatModel)
-    epochs: float = 3
+    epsilon_warmup: float = 0.0
+    epochs: float = 30
     batch_size: int = 128
     lr: float = 0.1
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.998
-    precision: str = "fp32"
+    schedule: Schedule = field(default_factory=Schedule)
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, fine, expected in (
+            ("epochs", self.epochs > 0, "more than 0"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("validation", self.validation >= 0, "0 or more"),
+            ("validate_every", self.validate_every > 0, "more than 0"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more, and below 1"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "0 or more, and below 1"),
+            ("epsilon_warmup", self.epsilon_warmup >= 0, "0 or more epochs"),
+            ("awp", self.awp >= 0, "0 or more"),
+            ("frozen", not self.frozen or bool(self.activation), "False without a pretrained activation to freeze"),
+        ):
+            if not fine:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected {expected}.")

@@ -1,180 +1,292 @@
-"""The smallest honest adversarial training: build, attack each batch, step, average, checkpoint, measure."""
+"""The loop: batches, steps, validations, checkpoints, until the end or a reason to stop."""
 
-import json
 import math
 import time
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import timm
 import torch
-import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from timm.utils.model_ema import ModelEmaV3
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
-import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
-from sparta_hub.attacks import pgd
-from sparta_hub.data import Images
-from sparta_hub.provenance import provenance, wilson
-from sparta_hub.surgery import inject
-from sparta_hub.threat import ThreatModel
+from sparta_hub.evaluation._progress import gathered, gathered_or_raise
+from sparta_hub.provenance import provenance
+from training.checkpoints import (
+    NAME,
+    Checkpoint,
+    Progress,
+    on_cpu,
+    read_checkpoint,
+    restore,
+    state_tensors,
+    write_checkpoint,
+)
 from training.config import TrainConfig
-from training.methods import METHODS
+from training.data import TrainingData
+from training.errors import CheckpointError, LossError
+from training.metrics import Log
+from training.parallel import World
+from training.records import RECORD, finish
+from training.settings import to_json
+from training.step import Length, Parts, assemble, train_step
+from training.stopping import Interrupted, Stop
+from training.validation import STEPS, Validation, best_of, has_overfitted, measure
 
 
-def make_model(config: TrainConfig, num_classes: int) -> nn.Module:
-    """The host with its activation set, freshly initialised from the seed; twins share the host's initial weights."""
-    torch.manual_seed(config.seed)
-    model = timm.create_model(config.host, num_classes=num_classes)
-    if config.family != "relu":
-        inject(model, config.family, placement=config.placement, arguments=config.arguments)
-    return model.to(memory_format=torch.channels_last)
+@dataclass(frozen=True)
+class Options:
+    """What does not change the outcome of a run.
 
-
-def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop after padding by 4, random flip; x: (B, C, H, W) floats. One shift and one flip an image."""
-    batch, _, height, width = x.shape
-    padded = F.pad(x, (4, 4, 4, 4))
-    dy, dx = torch.randint(0, 9, (2, batch, 1), generator=generator)
-    columns = dx + torch.arange(width)
-    flip = torch.rand(batch, 1, generator=generator) < 0.5
-    columns = torch.where(flip, columns.flip(1), columns)
-    rows = dy + torch.arange(height)
-    image = torch.arange(batch)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)  # channels_last
-
-
-def one_cycle(step: int, steps: int) -> float:
-    """Learning-rate factor: linear up over the first 30 %, linear down to 0."""
-    peak = 0.3 * steps
-    return (step + 1) / peak if step < peak else max(0.0, (steps - step) / (steps - peak))
-
-
-def train(config: TrainConfig, data: Images, out: Path, *, checkpoint_every: int = 100) -> dict[str, Any]:
-    """Run ``config`` on ``data``; resumes from ``out`` if a checkpoint is there.
-
-    Returns:
-        What it took: steps, images, seconds, losses, provenance. Averaged weights are in ``out/averaged.safetensors``.
+    Args:
+        compiled: see ``assemble``.
+        log_every: steps between two lines of the log; the device is waited for no more often.
+        checkpoint_seconds: between two checkpoints.
+        max_shard_bytes: of a file of weights at the end.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    model = make_model(config, data.num_classes).train()
-    average = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True, warmup_power=0.75)
-    optimizer = torch.optim.SGD(
-        model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
-    )
-    steps = math.ceil(config.epochs * len(data) / config.batch_size)
-    step, seconds, losses = _resume(out, model, average.module, optimizer)
-    bar = tqdm(total=steps, initial=step, desc=config.name, unit="step", mininterval=10)
-    while step < steps:
-        started = time.perf_counter()
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)  # so that a resumed run is the same
-        x, y = _batch(data, config, step, generator)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * one_cycle(step, steps)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-            x_adv = METHODS[config.method](model, x, y, config.threat, generator)
-            loss = F.cross_entropy(model(x_adv), y, label_smoothing=config.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        average.update(model, step=step)
-        losses.append(round(loss.item(), 4))
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"The loss is {losses[-1]} at step {step}; the last good checkpoint is in {out}.")
-        seconds += time.perf_counter() - started
-        step += 1
-        bar.update()
-        if step % checkpoint_every == 0 or step == steps:
-            bar.set_postfix(loss=sum(losses[-50:]) / len(losses[-50:]))
-            _checkpoint(out, model, average.module, optimizer, step, seconds, losses)
-    bar.close()
-    save_file({key: t.contiguous() for key, t in average.module.state_dict().items()}, out / "averaged.safetensors")
-    images = steps * config.batch_size
-    return {
-        "config": asdict(config),
-        "steps": steps,
-        "images": images,
-        "seconds": round(seconds, 1),
-        "losses": losses,
-    } | (provenance(torch.device("cpu")))
+
+    compiled: bool = False
+    log_every: int = 20
+    checkpoint_seconds: float = 120.0
+    max_shard_bytes: int | None = None
 
 
-def _batch(data: Images, config: TrainConfig, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    epoch, place = divmod(step * config.batch_size, len(data) // config.batch_size * config.batch_size)
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(config.seed + 7919 * epoch))
-    index = order[place : place + config.batch_size]
-    return augment(data.floats(index), generator), data.y[index]
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of ``train`` ended.
+
+    Args:
+        step, steps: done, and of the whole run.
+        reason: why it stopped before its end; empty if it did not.
+    """
+
+    step: int
+    steps: int
+    reason: str = ""
 
 
-def _checkpoint(
+def length_of(config: TrainConfig, per_epoch: int) -> Length:
+    """How many steps a run has, with ``per_epoch`` whole batches in a pass over the images."""
+    return Length(max(1, math.ceil(round(config.epochs * per_epoch, 6))), per_epoch)
+
+
+def train(
+    config: TrainConfig,
+    data: TrainingData,
     out: Path,
-    model: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.SGD,
-    step: int,
-    seconds: float,
-    losses: list[float],
-) -> None:
-    tensors = {f"model.{k}": t for k, t in model.state_dict().items()} | {
-        f"average.{k}": t for k, t in average.state_dict().items()
-    }
-    tensors |= {f"momentum.{i}": s["momentum_buffer"] for i, s in optimizer.state_dict()["state"].items()}
-    part = out / "checkpoint.part"
-    state = json.dumps({"step": step, "seconds": seconds, "losses": losses})
-    save_file({k: t.contiguous() for k, t in tensors.items()}, part, metadata={"state": state})
-    part.replace(out / "checkpoint.safetensors")
+    *,
+    world: World | None = None,
+    options: Options | None = None,
+    stop: Stop | None = None,
+) -> Outcome:
+    """Train, or go on from the checkpoint in ``out``.
 
+    At the end, ``out`` holds ``last.safetensors``, ``best.safetensors`` (by PGD-10 on the validation images),
+    ``training.json`` with everything about the run, and ``curve.png``; all along, ``checkpoint.safetensors`` and
+    ``metrics.jsonl``. On one CPU, a run that was interrupted, however, ends with the same bits as one that was not.
 
-def _resume(
-    out: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD
-) -> tuple[int, float, list[float]]:
-    path = out / "checkpoint.safetensors"
-    if not path.exists():
-        return 0, 0.0, []
-    tensors = load_file(path)
-    with safe_open(path, "pt") as file:
-        state = json.loads(file.metadata()["state"])
-    pick = lambda prefix: {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}  # noqa: E731
-    model.load_state_dict(pick("model."))
-    average.load_state_dict(pick("average."))
-    saved = optimizer.state_dict()
-    saved["state"] = {int(i): {"momentum_buffer": t} for i, t in pick("momentum.").items()}
-    optimizer.load_state_dict(saved)
-    return state["step"], state["seconds"], state["losses"]
-
-
-@torch.no_grad()
-def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Which predictions are right, (B,) booleans."""
-    return model(x).argmax(1) == y
-
-
-def evaluate_pgd(
-    model: nn.Module, data: Images, threat: ThreatModel, *, count: int, steps: int, seed: int, batch_size: int = 100
-) -> list[dict[str, Any]]:
-    """Clean and PGD accuracy on the first ``count`` images, in percent with Wilson intervals.
-
-    Each step is ε/4 long, from one random start. An image that is wrong already counts as broken and is not attacked.
+    Raises:
+        CheckpointError: ``out`` holds another run, or the disk is full.
+        LossError: the loss is no longer a number.
     """
-    model.eval()
-    generator = torch.Generator().manual_seed(seed)
-    clean = robust = 0
-    started = time.perf_counter()
-    for i in tqdm(range(0, count, batch_size), desc=f"PGD-{steps}", unit="batch", mininterval=10):
-        index = slice(i, min(i + batch_size, count))
-        x, y = data.floats(index), data.y[index]
-        right = correct(model, x, y)
-        clean += int(right.sum())
-        if right.any():
-            x_adv = pgd(model, x[right], y[right], threat, steps=steps, step_size=threat.eps / 4, generator=generator)
-            robust += int(correct(model, x_adv, y[right]).sum())
-    seconds = round(time.perf_counter() - started, 1)
-    return [
-        {"attack": name, "accuracy": round(100 * hits / count, 2), "low": wilson(hits, count)[0],
-         "high": wilson(hits, count)[1], "correct": hits, "images": count, "seed": seed, "seconds": seconds}
-        for name, hits in (("clean", clean), (f"PGD-{steps}, {threat}, step ε/4", robust))
-    ]  # fmt: skip
+    world, options, stop = world or World(), options or Options(), stop or Stop()
+    out.mkdir(parents=True, exist_ok=True)
+    devices = [world.device] if world.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), ExitStack() as stack:
+        run = _Run(config, data, out, world, options, stop)
+        stack.callback(run.close)
+        return run.go()
+
+
+class _Run:
+    """The state of one call of ``train``."""
+
+    def __init__(
+        self, config: TrainConfig, data: TrainingData, out: Path, world: World, options: Options, stop: Stop
+    ) -> None:
+        self.config, self.data, self.out, self.world, self.options, self.stop = config, data, out, world, options, stop
+        self.length = length_of(config, data.batches.per_epoch)
+        self.parts: Parts = assemble(config, data.num_classes, world, compiled=options.compiled)
+        self.progress, self.best = Progress(), dict[str, Tensor]()
+        self.losses: list[Tensor] = []  # of the last steps, on the device
+        if (out / NAME).exists():
+            found = read_checkpoint(out)
+            found.refuse_other(out / NAME, to_json(config), data.identity)
+            restore(found, self.parts.model, self.parts.average, self.parts.optimizer, self.parts.method, world.rank)
+            self.progress, self.best = found.progress, found.part("best")
+        if len({*gathered(self.progress.step)}) > 1:
+            raise CheckpointError(
+                f"The processes find different checkpoints in {out}; expected a folder that all share."
+            )
+        self.progress.sessions.append({"step": self.progress.step, **provenance(world.device, world.count)})
+        self.log: Log | None = None
+        if world.speaks:
+            self.log = Log(out, self.progress.log, name=config.name, step=self.progress.step, steps=self.length.steps)
+        self.clock = self.saved = self.row_at = time.perf_counter()
+        self.row_step = self.progress.step
+        self.pace = self.saving = self.validating = 0.0  # seconds that a step, a checkpoint, a validation took last
+
+    def close(self) -> None:
+        if self.log:
+            self.log.close()
+
+    def go(self) -> Outcome:
+        progress, steps, replays = self.progress, self.length.steps, self.parts.method.replays
+        if progress.step == steps and (self.out / RECORD).exists():
+            return Outcome(steps, steps)
+        self.save()  # at once, so that a full disk is found before the work and not after it
+        stream = self.data.batches.stream(progress.step // replays)
+        x, y = next(stream)
+        while True:
+            if self.validation_is_due() and (reason := self.validate()):
+                return self.stopped(reason)
+            if progress.step == steps:
+                break
+            alone = self.world.count == 1
+            if (alone or progress.step % self.options.log_every == 0) and (
+                reason := self.reason(self.pace if alone else self.pace * self.options.log_every)
+            ):
+                return self.stopped(reason)
+            started = time.perf_counter()
+            loss = train_step(self.config, self.parts, x, y, step=progress.step, length=self.length, world=self.world)
+            self.losses.append(loss)
+            progress.step += 1
+            if progress.step % replays == 0 and progress.step < steps:
+                x, y = next(stream)
+            self.pace = self.pace or time.perf_counter() - started
+            self.after_step()
+        if self.data.validation is None:  # else the last validation has kept everything
+            self.save()
+        if self.world.speaks:
+            finish(
+                self.out, self.config, self.data.identity, progress, self.weights(), self.best,
+                num_classes=self.data.num_classes, size=x.shape[-1], max_shard_bytes=self.options.max_shard_bytes,
+            )  # fmt: skip
+        return Outcome(steps, steps)
+
+    def after_step(self) -> None:
+        step, now = self.progress.step, time.perf_counter()
+        if self.log:
+            self.log.bar.update()
+        if step % self.options.log_every and step < self.length.steps:
+            return
+        self.collect()
+        self.pace = (now - self.row_at) / (step - self.row_step)
+        self.add_row(
+            "loss",
+            loss=sum(self.progress.pending) / len(self.progress.pending),
+            lr=self.parts.optimizer.param_groups[0]["lr"],
+            images_per_second=round(self.config.batch_size / self.pace, 1),
+        )
+        self.progress.pending.clear()
+        if self.world.any([now - self.saved > self.options.checkpoint_seconds])[0]:
+            self.save()
+        self.row_at, self.row_step = time.perf_counter(), step
+
+    def collect(self) -> None:
+        """Fetch the losses from the device and refuse those that are no numbers."""
+        values = torch.stack(self.losses).tolist() if self.losses else []
+        first = self.progress.step - len(values)
+        self.losses.clear()
+        for i, value in enumerate(values):
+            if not math.isfinite(value):
+                raise self.bad(f"The loss is {value} at step {first + i}")
+            self.progress.pending.append(value)
+            self.progress.loss_sum += value
+            self.progress.loss_count += 1
+
+    def bad(self, what: str) -> LossError:
+        return LossError(
+            f"{what}; training has diverged. The last good checkpoint is {self.out / NAME}. Try a smaller learning "
+            f"rate or a longer warm-up: --set lr={self.config.lr / 2:.4g} --set schedule.warmup=1, with another --out."
+        )
+
+    def validation_is_due(self) -> bool:
+        step, history = self.progress.step, self.progress.history
+        if self.data.validation is None or step == 0 or (history and history[-1].step == step):
+            return False
+        interval = self.config.validate_every * self.length.per_epoch
+        return step == self.length.steps or int(step / interval + 1e-9) > int((step - 1) / interval + 1e-9)
+
+    def validate(self) -> str:
+        """Measure, and keep the best weights; the reason to stop instead, if there is one."""
+        images, progress = self.data.validation, self.progress
+        assert images is not None
+        guess = self.pace * len(images) / self.config.batch_size * (STEPS + 1)  # a step costs a pass at least
+        if reason := self.reason(self.validating or guess):
+            return reason
+        self.collect()
+        started = time.perf_counter()
+        try:
+            with ExitStack() as stack:
+                if self.world.count == 1:
+                    stack.enter_context(self.stop.at_once())
+                if self.options.compiled:  # batches of many sizes, and another mode: not worth a compilation each
+                    stack.enter_context(torch.compiler.set_stance("force_eager"))
+                clean, pgd = measure(self.parts.measured, images, self.config.threat)
+        except Interrupted:
+            return self.reason(0)
+        self.validating = time.perf_counter() - started
+        loss = progress.loss_sum / max(1, progress.loss_count)
+        progress.loss_sum, progress.loss_count = 0.0, 0
+        progress.history.append(Validation(progress.step, self.epoch, loss, clean, pgd))
+        is_best = best_of(progress.history) == progress.history[-1]
+        if is_best:
+            self.best = self.weights()
+        collapsed = has_overfitted(progress.history)
+        self.add_row("validation", train_loss=loss, clean=clean, pgd=pgd, best=is_best, overfitted=collapsed)
+        if collapsed and self.log:
+            self.log.say(
+                f"Catastrophic overfitting at step {progress.step}: PGD-{STEPS} accuracy fell to {pgd:.1f} % while the "
+                "training loss went on falling. The best weights are kept; a smaller ε or another method may help."
+            )
+        self.save()
+        self.row_at, self.row_step = time.perf_counter(), progress.step
+        return ""
+
+    @property
+    def epoch(self) -> float:
+        return round(self.progress.step / self.length.per_epoch, 4)
+
+    def add_row(self, kind: str, **values: float | bool) -> None:
+        self.tick()
+        row = {"kind": kind, "step": self.progress.step, "epoch": self.epoch, **values}
+        row["seconds"] = round(self.progress.seconds, 1)
+        self.progress.log.append(row)
+        if self.log:
+            self.log.add(row)
+
+    def tick(self) -> None:
+        now = time.perf_counter()
+        self.progress.seconds += now - self.clock
+        self.clock = now
+
+    def reason(self, needed: float) -> str:
+        """Why to stop before work of so many seconds, the same in all processes."""
+        own = self.stop.reason(needed + 2 * self.saving)
+        return own or ("another process was asked to" if self.world.any([bool(own)])[0] else "")
+
+    def weights(self) -> dict[str, Tensor]:
+        return {key: on_cpu(t) for key, t in self.parts.measured.state_dict().items()}
+
+    def save(self) -> None:
+        self.collect()
+        self.tick()
+        started = time.perf_counter()
+        methods = gathered({key: on_cpu(t) for key, t in self.parts.method.state_dict().items()})
+        failure = None
+        if self.world.speaks:
+            tensors = state_tensors(self.parts.model, self.parts.average, self.parts.optimizer, methods)
+            tensors |= {f"best.{key}": t for key, t in self.best.items()}
+            try:
+                if not all(t.isfinite().all() for t in tensors.values()):
+                    raise self.bad(f"A weight is not a finite number at step {self.progress.step}")
+                write_checkpoint(self.out, Checkpoint(to_json(self.config), self.data.identity, self.progress, tensors))
+            except Exception as error:  # the other processes must not wait for this one
+                failure = error
+        gathered_or_raise(None, failure)
+        self.saved = time.perf_counter()
+        self.saving = self.saved - started
+
+    def stopped(self, reason: str) -> Outcome:
+        self.save()
+        return Outcome(self.progress.step, self.length.steps, reason)

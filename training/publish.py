@@ -5,66 +5,112 @@ Evaluates what it has just written, not what was in memory; writes the record, t
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from safetensors.torch import load_file
 
-from sparta_hub.activations import find_family
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, save_model, sha256_of
+from sparta_hub.attacks import pgd
 from sparta_hub.cards import render_card
 from sparta_hub.data import load_images
+from sparta_hub.errors import SpartaError
+from sparta_hub.eval_command import make_attacks
+from sparta_hub.evaluation import Attack, Report, evaluate
 from sparta_hub.hub import load
-from sparta_hub.provenance import provenance
-from sparta_hub.site_search import sites
-from sparta_hub.spec import ActivationSpec, Origin, SiteSpec
-from sparta_hub.surgery import inject
 from sparta_hub.threat import ThreatModel
-from training.engine import evaluate_pgd
+from training.artifact import trained_network
+from training.config import TrainConfig
+from training.records import RECORD, keep
+from training.settings import from_json
+from training.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
 NAMESPACE = "sparta-hub"
+BATCH = 100
 
 
-def publish(run: Path, name: str, *, count: int, with_host: bool, remark: str, comparison: str) -> Path:
-    """Write ``model_cards/NAME`` from a finished run; its folder."""
-    record = json.loads((run / "training.json").read_text())
-    config = record["config"]
-    threat = ThreatModel(**config["threat"])
-    data = load_images(config["dataset"], "test")
-    size = int(data.x.shape[-1])
-    origin = Origin(config["host"], data.num_classes, size, "3x3", config["dataset"], str(threat))
-    model = timm.create_model(config["host"], num_classes=data.num_classes)
-    arguments = {**find_family(config["family"]).defaults, **config["arguments"]}
-    where = tuple(SiteSpec(site.name, site.channels) for site in sites(model, config["placement"]))
-    inject(model, ActivationSpec(config["family"], arguments, config["placement"], where, origin))
-    model.load_state_dict(load_file(run / "averaged.safetensors"))
+def publish(
+    run: Path,
+    name: str,
+    *,
+    count: int,
+    with_host: bool,
+    remark: str,
+    comparison: str,
+    which: str = "best",
+    attacks: Sequence[str] = (),
+    device: str = "cpu",
+) -> Path:
+    """Write ``model_cards/NAME`` from a finished run, and its record; the folder.
+
+    Args:
+        run: ``--out`` of the run.
+        name: of the artifact.
+        count: test images to measure on, the first ones.
+        with_host: keep the trained network's weights too.
+        remark, comparison: paragraphs for the card.
+        which: weights, ``best`` or ``last``.
+        attacks: names of attacks and presets to measure with beside PGD-20.
+        device: to measure on.
+    """
+    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    config = from_json(record["config"])
+    data = load_images(config.dataset, "test")
+    kind, weights = read_weights(run, which)
+    model = trained_network(config, weights, num_classes=data.num_classes, size=int(data.x.shape[-1]))
     folder = ROOT / "model_cards" / name
     save_model(model, folder, with_host=with_host)
-    trained = load(folder) if with_host else model.eval()
-    training = {
-        "recipe": config["name"],
-        "method": config["method"],
-        **{
-            key: config[key]
-            for key in ("batch_size", "epochs", "seed", "lr", "weight_decay", "label_smoothing", "ema_decay")
-        },
-        **{key: record[key] for key in ("steps", "images", "seconds", "commit", "torch", "python", "hardware")},
-    }
-    rows, measured = evaluate_pgd(trained, data, threat, count=count, steps=20, seed=0), provenance(torch.device("cpu"))
+    trained = (load(folder) if with_host else model).to(device)
+    report = evaluate(trained, data, [pgd20(config.threat), *make_attacks(attacks)], batch_size=BATCH, seed=0,
+                      limit=count, progress=True, name=name)  # fmt: skip
+    training = training_row(config, record)
     results = {
-        "training": training,
-        "evaluation": [{**row, **measured} for row in rows],
+        "training": training | {"weights": kind},
+        "evaluation": rows_of(report),
         "remark": remark,
         "comparison": comparison,
     }
-    written = save_model(model, folder, results=results, with_host=with_host)
+    written = save_model(model.to("cpu"), folder, results=results, with_host=with_host)
     values = sum(t.numel() for t in read_artifact(folder).tensors.values())
     (folder / CARD).write_text(render_card(name, written, results, values=values), encoding="utf-8")
     register(name)
+    keep(record | {"artifact": name, "evaluation": results["evaluation"]}, ROOT / "training" / "records")
     return folder
+
+
+def pgd20(threat: ThreatModel) -> Attack:
+    """What every card has: PGD-20 with steps of ε/4 from one random start."""
+    return Attack(f"PGD-20, {threat}, step ε/4", pgd, threat, {"steps": 20, "step_size": threat.eps / 4})
+
+
+def training_row(config: TrainConfig, record: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of the training."""
+    own = ("batch_size", "epochs", "seed", "lr", "weight_decay", "label_smoothing", "ema_decay")
+    cost = ("steps", "images", "seconds", "commit", "torch", "python", "hardware")
+    return {
+        "recipe": config.name,
+        "method": config.method,
+        **{key: getattr(config, key) for key in own},
+        **{key: record[key] for key in cost},
+        "config": record["config"],
+    }
+
+
+def rows_of(report: Report) -> list[dict[str, Any]]:
+    """A report as the rows of ``results.json``: one for the clean images, one for each attack, with provenance."""
+    measured = [("clean", report.clean, 0.0)]
+    for i, (settings, tally) in enumerate(zip(report.protocol.attacks, report.outcome.attacks, strict=True)):
+        name = settings.name if settings.name.startswith("PGD-20") else str(settings)
+        measured.append((name, report.robust(i), tally.seconds))
+    return [
+        {"attack": name, "accuracy": accuracy.percent, "low": accuracy.low, "high": accuracy.high,
+         "correct": accuracy.correct, "images": accuracy.images, "seed": report.protocol.seed,
+         "seconds": round(took, 1), **report.provenance[0]}
+        for name, accuracy, took in measured
+    ]  # fmt: skip
 
 
 def register(name: str) -> None:
@@ -82,19 +128,28 @@ def register(name: str) -> None:
 
 def main() -> None:
     """Parse the command line and publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("name")
+    parser = argparse.ArgumentParser(prog="python -m training.publish", description=__doc__)
+    parser.add_argument("run", type=Path, help="--out of a finished run")
+    parser.add_argument("name", help="of the artifact")
     parser.add_argument("--count", type=int, default=1000, help="test images to measure on")
     parser.add_argument("--with-host", action="store_true", help="keep the trained network's weights too")
     parser.add_argument("--remark", required=True, help="one honest paragraph about the training, for the card")
     parser.add_argument(
         "--comparison", required=True, help="how it did beside its ReLU twin, or that there is none yet"
     )
+    parser.add_argument("--weights", choices=("best", "last"), default="best")
+    parser.add_argument(
+        "--attack", action="append", default=[], metavar="NAME", help="measure with this too: thesis-aa"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    torch.manual_seed(0)
-    print(publish(options.run, options.name, count=options.count, with_host=options.with_host, remark=options.remark,
-                  comparison=options.comparison) / RESULTS)  # fmt: skip
+    try:
+        folder = publish(options.run, options.name, count=options.count, with_host=options.with_host,
+                         remark=options.remark, comparison=options.comparison, which=options.weights,
+                         attacks=options.attack, device=options.device)  # fmt: skip
+    except SpartaError as error:
+        sys.exit(f"training.publish: {error}")
+    print(folder / RESULTS)
 
 
 if __name__ == "__main__":

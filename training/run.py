@@ -1,53 +1,132 @@
-"""Train a recipe: ``python -m training.run RECIPE --out DIR`` (``--set epochs=1``, ``--limit 0.01``, ``--seed 1``)."""
+"""Train a recipe: ``python -m training.run RECIPE`` (``--list`` shows all); ``--resume DIR`` goes on with a run.
+
+RECIPE may also be the JSON record of a run, which is then done again.
+"""
 
 import argparse
 import json
 import os
-from dataclasses import fields, replace
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
+STARTED = time.monotonic()  # a time budget counts from here, the slow imports below included
 
-from sparta_hub.data import Images, load_images
-from training.engine import train
-from training.recipes import RECIPES
+import torch  # noqa: E402
 
-
-def parse_value(text: str) -> Any:
-    """A number, true, false, or the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+from sparta_hub.errors import SpartaError  # noqa: E402
+from training.checkpoints import read_head  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
+from training.data import open_data  # noqa: E402
+from training.engine import Options, train  # noqa: E402
+from training.errors import ConfigError  # noqa: E402
+from training.parallel import World, join_world, leave_world  # noqa: E402
+from training.recipes import RECIPES  # noqa: E402
+from training.settings import changed, from_json  # noqa: E402
+from training.stopping import Stop  # noqa: E402
 
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", choices=RECIPES)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for checkpoints; an interrupted run goes on from there"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe"
-    )
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--limit", type=float, default=1.0, help="share of the training images to use")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser = _parser()
     options = parser.parse_args()
-    changes = dict(item.split("=", 1) for item in options.set)
-    config = RECIPES[options.recipe]()
-    if unknown := changes.keys() - {f.name for f in fields(config)}:
-        parser.error(f"no field {', '.join(unknown)}; the fields are {', '.join(f.name for f in fields(config))}")
-    config = replace(config, **{name: parse_value(value) for name, value in changes.items()})
+    if options.list:
+        for name, recipe in RECIPES.items():
+            print(f"{name}: {_describe(recipe())}")
+        return
+    if (options.recipe is None) == (options.resume is None):
+        parser.error("expected a RECIPE (see --list), or --resume DIR")
+    try:
+        _run(options)
+    except SpartaError as error:
+        sys.exit(f"training.run: {error}")
+    finally:
+        leave_world()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.run", description=__doc__)
+    add = parser.add_argument
+    add("recipe", nargs="?", metavar="RECIPE", help="name of a recipe, or a record (FILE.json) to do again")
+    add("--list", action="store_true", help="show all recipes and stop")
+    add("--out", type=Path, help="folder of the run, by default runs/RECIPE-seedS; a run that is there goes on")
+    add("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    add("--set", action="append", default=[], metavar="FIELD=VALUE", help="epochs=10, threat.eps=4/255, ...")
+    add("--seed", type=int, help="of everything random")
+    add("--limit", type=float, help="share of the images to train and validate on, chosen by the seed")
+    add(
+        "--time-budget",
+        type=float,
+        metavar="SECONDS",
+        help="stop cleanly before, with a checkpoint",
+    )
+    add("--dry-run", action="store_true", help="say what the run will be and cost, and stop")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    add("--threads", type=int, help="CPU threads; torch's own choice by default")
+    add("--workers", type=int, default=min(8, os.cpu_count() or 1), help="processes that read photographs")
+    add("--compile", action=argparse.BooleanOptionalAction, help="torch.compile; by default on a GPU only")
+    add("--max-shard-mb", type=float, metavar="MB", help="split the weights at the end into files below this size")
+    add("--checkpoint-every", type=float, default=120, metavar="SECONDS", help="time between two checkpoints")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    config, limit, out = _what(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    world = join_world(options.device)
+    if options.dry_run:
+        from training.plan import plan
+
+        print(plan(config, world.device))
+        return
+    compiled = world.device.type == "cuda" if options.compile is None else options.compile
+    stop = Stop(None if options.time_budget is None else STARTED + options.time_budget)
+    with stop.signals():
+        data = open_data(config, world, limit=limit, workers=options.workers)
+        shard = None if options.max_shard_mb is None else int(options.max_shard_mb * 1e6)
+        how = Options(compiled=compiled, checkpoint_seconds=options.checkpoint_every, max_shard_bytes=shard)
+        outcome = train(config, data, out, world=world, options=how, stop=stop)
+    if world.speaks:
+        _tell(out, world, outcome.step, outcome.steps, outcome.reason)
+
+
+def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
+    """Configuration, share of the data and folder that the options ask for."""
+    if options.resume:
+        if options.set or options.seed is not None or options.limit is not None or options.out:
+            raise ConfigError("--resume goes on with the run as it was begun; leave out --set, --seed, --limit, --out.")
+        head = read_head(options.resume)
+        return from_json(head["config"]), head["data"]["limit"], options.resume
+    limit = 1.0
+    if options.recipe.endswith(".json"):
+        try:
+            record = json.loads(Path(options.recipe).read_text(encoding="utf-8"))
+            config, limit = from_json(record["config"]), record.get("data", {}).get("limit", 1.0)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{options.recipe} is no record of a run: {type(error).__name__}: {error}") from error
+    elif options.recipe in RECIPES:
+        config = RECIPES[options.recipe]()
+    else:
+        raise ConfigError(f"There is no recipe {options.recipe}; --list shows all {len(RECIPES)}.")
+    config = changed(config, options.set)
     if options.seed is not None:
         config = replace(config, seed=options.seed)
-    torch.set_num_threads(options.threads)
-    data = load_images(config.dataset, "train")
-    count = int(options.limit * len(data))
-    result = train(config, Images(data.x[:count], data.y[:count], data.name), options.out)
-    (options.out / "training.json").write_text(json.dumps(result, indent=1) + "\n")
+    return config, options.limit or limit, options.out or Path("runs") / f"{config.name}-seed{config.seed}"
+
+
+def _describe(config: TrainConfig) -> str:
+    activation = config.activation or config.family
+    return f"{activation} in {config.host} on {config.dataset}: {config.method}, {config.epochs:g} epochs"
+
+
+def _tell(out: Path, world: World, step: int, steps: int, reason: str) -> None:
+    launched = f"accelerate launch --multi_gpu --num_processes {world.count} -m" if world.count > 1 else "python -m"
+    if reason:
+        print(f"Stopped at step {step} of {steps}: {reason}. To go on: {launched} training.run --resume {out}")
+    else:
+        print(f"Done: {steps} steps. Weights, record and curve are in {out}")
 
 
 if __name__ == "__main__":

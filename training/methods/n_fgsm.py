@@ -1,20 +1,27 @@
 """N-FGSM (de Jorge et al. 2022, arXiv:2202.01181): one step from strong noise, and no projection afterwards."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparta_hub.threat import ThreatModel
+from training.methods._ascent import attacking, image_gradient, noise
+from training.methods._method import Batch, Method, check_lengths
 
-NOISE = 2.0  # k: the noise is uniform in a cube of k·ε
 
+class NFgsm(Method):
+    """``x + η + ε·sign ∇L(x + η)``, η ~ U(-kε, kε), neither cut to the ball nor to [0, 1], as published.
 
-def n_fgsm(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
-    """``x + η + ε·sign ∇L(x + η)``, η ~ U(-2ε, 2ε), neither cut to the ball nor to [0, 1], as published.
-
-    The model stays in the mode it is in: in training, BatchNorm uses the batch's statistics here too.
+    Args:
+        noise: k; 2 is published.
     """
-    noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    start = (x + NOISE * threat.eps * (2 * noise - 1)).contiguous(memory_format=torch.channels_last).requires_grad_()
-    gradient = torch.autograd.grad(F.cross_entropy(model(start), y), start)[0]
-    return (start + threat.eps * gradient.sign()).detach()
+
+    def __init__(self, *, noise: float = 2.0) -> None:
+        super().__init__()
+        check_lengths(noise=noise)
+        self.noise = noise
+
+    def attack(self, model: nn.Module, batch: Batch) -> Tensor:
+        """One step; the result is up to (k + 1)·ε away."""
+        threat = batch.threat
+        start = batch.x + noise(batch, self.noise * threat.eps)
+        with attacking(model):
+            gradient = image_gradient(model, start, batch.y)
+        return start + threat.eps * threat.step(gradient)

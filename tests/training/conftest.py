@@ -1,0 +1,40 @@
+import os
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from sparta_hub.data import Images
+from training.config import TrainConfig
+
+HOST = "test_resnet" if timm.is_model("test_resnet") else "resnet10t"  # as small as timm has one with four stages
+
+
+def noise(count: int = 40, seed: int = 0) -> Images:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return Images(x, torch.arange(count) % 10, "cifar10")
+
+
+@pytest.fixture
+def data() -> Images:
+    return noise()
+
+
+@pytest.fixture
+def tiny() -> TrainConfig:
+    """A run of eight steps with everything that has state: an activation set, averaging, momentum, validation."""
+    return TrainConfig(
+        "tiny", HOST, "sparta", arguments={"hidden": 8}, method="n_fgsm", epochs=2, batch_size=8, validation=8,
+        ema_decay=0.9, seed=3,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def environment(tmp_path) -> dict[str, str]:
+    """For a process of its own, which finds 60 images of CIFAR-10's form and uses one thread."""
+    x = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    y = np.arange(60) % 10
+    np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    return {**os.environ, "SPARTA_DATA": str(tmp_path), "OMP_NUM_THREADS": "1"}

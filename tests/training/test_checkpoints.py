@@ -1,0 +1,114 @@
+"""The checkpoint file: strict when read, whole or not there when written, also on a full disk."""
+
+import multiprocessing
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.training.conftest import noise
+from training.checkpoints import NAME, Checkpoint, Progress, read_checkpoint, write_checkpoint
+from training.data import in_memory
+from training.engine import Options, train
+from training.errors import CheckpointError
+from training.parallel import World
+from training.stopping import Stop
+from training.validation import Validation
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["training.engine"])
+PROGRESS = Progress(7, 1.5, [0.1], 0.1 + 0.2, 2, [Validation(4, 1.0, 2.0, 3.0, 4.0)], [{"kind": "loss", "step": 6}])
+
+
+def checkpoint(size=3, progress=PROGRESS):
+    tensors = {
+        "model.a": torch.arange(size) / 3,
+        "model.b.c": torch.ones(2, dtype=torch.int64),
+        "best.a": torch.ones(1),
+    }
+    return Checkpoint({"epochs": 2}, {"sha256": "x"}, progress, tensors)
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_checkpoint(tmp_path, checkpoint())
+    found = read_checkpoint(tmp_path)
+    assert (found.config, found.data, found.progress) == ({"epochs": 2}, {"sha256": "x"}, PROGRESS)
+    assert found.progress.loss_sum == 0.1 + 0.2  # to the last bit
+    assert torch.equal(found.part("model")["a"], torch.arange(3) / 3)
+    assert found.part("model").keys() == {"a", "b.c"}
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_damage_is_told_apart(tmp_path):
+    with pytest.raises(CheckpointError, match=r"has no checkpoint.safetensors; expected the --out folder of a run"):
+        read_checkpoint(tmp_path)
+    (tmp_path / NAME).write_bytes(b"<html>")
+    with pytest.raises(CheckpointError, match="checkpoint.safetensors cannot be read: it looks like an HTML page"):
+        read_checkpoint(tmp_path)
+    save_file({"a": torch.ones(1)}, tmp_path / NAME, metadata={"state": "{}"})
+    with pytest.raises(CheckpointError, match="has the format of an older engine; this engine writes and reads 1"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    write_checkpoint(tmp_path, checkpoint())
+    whole = (tmp_path / NAME).read_bytes()
+    (tmp_path / NAME).write_bytes(whole[:-1])
+    with pytest.raises(CheckpointError, match="cannot be read: it is damaged, truncated"):
+        read_checkpoint(tmp_path)
+
+
+def _limited(limit: int, work, *arguments) -> str:
+    """The message of the error that ``work`` ends with where files may have so many bytes: as on a full disk."""
+    ours, theirs = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=_work, args=(limit, theirs, work, arguments))
+    process.start()
+    message = ours.recv()
+    process.join()
+    assert process.exitcode == 0
+    return message
+
+
+def _work(limit, pipe, work, arguments):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        pipe.send(str(work(*arguments)))
+    except CheckpointError as error:
+        pipe.send(f"CheckpointError: {error}")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
+    write_checkpoint(tmp_path, checkpoint())
+    message = _limited(100_000, write_checkpoint, tmp_path, checkpoint(100_000, Progress(9)))
+    assert message.startswith(f"CheckpointError: {tmp_path / NAME} (0.4 MB) cannot be written: File too large. The one")
+    assert f"The one before is whole: --resume {tmp_path}. Free some space" in message
+    assert read_checkpoint(tmp_path).progress.step == 7
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_full_disk_without_a_checkpoint_says_so(tmp_path):
+    message = _limited(100_000, write_checkpoint, tmp_path, checkpoint(100_000))
+    assert "There is none before it. Free some space first, or give another --out." in message
+    assert not list(tmp_path.iterdir())
+
+
+def go(config, out: Path, stop=None):
+    data = in_memory(config, noise(), World())
+    return train(config, data, out, options=Options(log_every=2, checkpoint_seconds=0), stop=stop)
+
+
+def test_a_run_on_a_full_disk_stops_before_any_work(tiny, tmp_path):
+    message = _limited(1_000_000, go, tiny, tmp_path / "run")
+    assert "checkpoint.safetensors" in message
+    assert "File too large. There is none before it" in message
+    assert not (tmp_path / "run/training.json").exists()
+
+
+def test_a_disk_that_fills_up_on_the_way_keeps_the_run(tiny, tmp_path):
+    go(tiny, tmp_path, Stop(deadline=0))  # a checkpoint without momentum: smaller than the next ones
+    room = (tmp_path / NAME).stat().st_size + 100_000
+    assert "The one before is whole: --resume" in _limited(room, go, tiny, tmp_path)
+    assert read_checkpoint(tmp_path).progress.step in (0, 2)
+    assert go(tiny, tmp_path).step == 8

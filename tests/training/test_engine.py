@@ -1,0 +1,305 @@
+"""The loop: what a run leaves, the same bits after an interruption, when it stops and why."""
+
+import json
+import signal
+import time
+from dataclasses import replace
+from itertools import count
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import sparta_hub
+from sparta_hub.provenance import tensors_sha256
+from tests.training.conftest import noise
+from training import engine
+from training.checkpoints import read_checkpoint, write_checkpoint
+from training.config import TrainConfig
+from training.data import in_memory
+from training.engine import Options, length_of, train
+from training.errors import CheckpointError, ConfigError, LossError
+from training.models import make_model
+from training.parallel import World
+from training.stopping import Stop
+
+OFTEN = Options(log_every=2, checkpoint_seconds=0)
+
+
+def go(config, out, *, images=None, options=OFTEN, **more):
+    return train(config, in_memory(config, images or noise(), World()), out, options=options, **more)
+
+
+def bits(folder):
+    return {
+        name: tensors_sha256(sorted(load_file(folder / f"{name}.safetensors").items())) for name in ("last", "best")
+    }
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_time(found):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in found]
+
+
+def test_a_run_leaves_weights_activations_a_record_and_a_curve(tiny, tmp_path):
+    outcome = go(tiny, tmp_path)
+    assert (outcome.step, outcome.steps, outcome.reason) == (8, 8, "")
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert (record["steps"], record["images"]) == (8, 64)
+    assert {"commit", "torch", "hardware", "seconds", "python", "config"} <= record.keys()
+    assert record["data"] | {"sha256": ""} == {
+        "dataset": "cifar10", "limit": 1.0, "images": 32, "validation": 8, "sha256": "",
+    }  # fmt: skip
+    assert [(v["step"], v["epoch"]) for v in record["validations"]] == [(4, 1.0), (8, 2.0)]
+    best = max(record["validations"], key=lambda v: v["pgd"])
+    assert (record["best"]["step"], record["best"]["pgd"]) == (best["step"], best["pgd"])
+    assert record["last"]["step"] == 8
+    found = rows(tmp_path)
+    assert [row["step"] for row in found if row["kind"] == "loss"] == [2, 4, 6, 8]
+    assert record["losses"] == [[row["step"], round(row["loss"], 4)] for row in found if row["kind"] == "loss"]
+    losses = [row["loss"] for row in found if row["kind"] == "loss"]
+    assert record["validations"][1]["loss"] == pytest.approx((losses[2] + losses[3]) / 2, abs=1e-6)
+    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    model = sparta_hub.load(tmp_path / "artifact", model=tiny.host, num_classes=10)
+    chosen = load_file(tmp_path / "best.safetensors")
+    own = {k: t for k, t in model.state_dict().items() if ".activation." in k}
+    assert own
+    assert all(torch.equal(t, chosen[k]) for k, t in own.items())
+
+
+def test_the_average_is_measured_and_kept_and_not_the_weights_of_the_moment(tiny, tmp_path):
+    go(tiny, tmp_path)
+    last, held = load_file(tmp_path / "last.safetensors"), read_checkpoint(tmp_path)
+    assert torch.equal(last["fc.weight"], held.part("average")["fc.weight"])
+    assert not torch.equal(last["fc.weight"], held.part("model")["fc.weight"])
+    make_model(tiny, 10).load_state_dict(last)
+
+
+def test_without_averaging_and_validation_the_last_weights_are_all_there_is(tiny, tmp_path):
+    go(replace(tiny, ema_decay=0, validation=0, family="relu", arguments={}), tmp_path)
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert "best" not in record
+    assert record["validations"] == []
+    assert not (tmp_path / "best.safetensors").exists()
+    assert not (tmp_path / "artifact").exists()
+    held = read_checkpoint(tmp_path).part("model")
+    assert all(torch.equal(t, held[k]) for k, t in load_file(tmp_path / "last.safetensors").items())
+
+
+METHODS = [
+    {},
+    {"method": "fgsm_sdi", "method_arguments": {"every": 2}},
+    {"method": "free", "method_arguments": {"replays": 3}},
+    {"method": "pgd", "method_arguments": {"steps": 2}, "awp": 0.01, "precision": "bf16"},
+    {"family": "relu", "arguments": {}, "ema_decay": 0, "validation": 0},
+]
+
+
+@pytest.mark.parametrize(("changes", "at"), [(METHODS[0], 1), *((changes, 5) for changes in METHODS)])
+def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, changes, at):
+    config = replace(tiny, **changes)
+    go(config, tmp_path / "whole")
+    step, calls = engine.train_step, count()
+
+    def interrupted(*arguments, **more):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return step(*arguments, **more)
+
+    monkeypatch.setattr(engine, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go(config, tmp_path / "parts")
+    monkeypatch.setattr(engine, "train_step", step)
+    go(config, tmp_path / "parts")
+    names = ("last", "best") if config.validation else ("last",)
+    for name in names:
+        whole, parts = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "parts"))
+        assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert without_time(rows(tmp_path / "parts")) == without_time(rows(tmp_path / "whole"))
+    sessions = json.loads((tmp_path / "parts/training.json").read_text())["sessions"]
+    assert [s["step"] for s in sessions] == [0, at - at % 2]
+
+
+def test_how_often_it_is_logged_and_kept_changes_nothing(tiny, tmp_path):
+    go(tiny, tmp_path / "a")
+    go(tiny, tmp_path / "b", options=Options(log_every=3, checkpoint_seconds=1e9))
+    assert bits(tmp_path / "a") == bits(tmp_path / "b")
+
+
+def test_another_seed_is_another_run(tiny, tmp_path):
+    go(tiny, tmp_path / "a")
+    go(replace(tiny, seed=4), tmp_path / "b")
+    assert bits(tmp_path / "a") != bits(tmp_path / "b")
+
+
+def test_a_finished_run_is_left_as_it_is(tiny, tmp_path):
+    go(tiny, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.suffix in (".safetensors", ".json")}
+    assert go(tiny, tmp_path).step == 8
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_last_weights_can_be_split_into_small_files(tiny, tmp_path):
+    go(tiny, tmp_path, options=replace(OFTEN, max_shard_bytes=500_000))
+    files = json.loads((tmp_path / "training.json").read_text())["last"]["files"]
+    assert len(files) > 2
+    assert {path.name for path in tmp_path.glob("last*")} == {*files}
+    merged = {key: t for name in files for key, t in load_file(tmp_path / name).items()}
+    make_model(tiny, 10).load_state_dict(merged)
+
+
+@pytest.mark.parametrize(
+    ("change", "images", "message"),
+    [
+        ({"epochs": 3}, None, "is of another run: epochs is 2 there and 3 here. Give another --out"),
+        ({"threat": {"eps": 0.1}}, None, r"threat.eps is 0.031\d+ there and 0.1 here"),
+        ({}, noise(seed=1), r"data.sha256 is '\w+' there and '\w+' here"),
+        ({}, noise(count=41), "data.images is 32 there and 33 here"),
+    ],
+)
+def test_the_checkpoint_of_another_run_is_refused(tiny, tmp_path, change, images, message):
+    go(tiny, tmp_path, stop=Stop(deadline=0))
+    if "threat" in change:
+        change = {"threat": replace(tiny.threat, **change["threat"])}
+    with pytest.raises(CheckpointError, match=message):
+        go(replace(tiny, **change), tmp_path, images=images)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(tiny, tmp_path, monkeypatch):
+    step, calls = engine.train_step, count()
+
+    def poisoned(*arguments, **more):
+        return step(*arguments, **more) * (float("nan") if next(calls) == 5 else 1)
+
+    monkeypatch.setattr(engine, "train_step", poisoned)
+    with pytest.raises(LossError, match=r"The loss is nan at step 5; .*last good checkpoint is .*--set lr=0.05"):
+        go(tiny, tmp_path)
+    held = read_checkpoint(tmp_path)
+    assert held.progress.step == 4
+    assert all(t.isfinite().all() for t in held.tensors.values())
+
+
+def test_weights_that_are_no_numbers_are_not_kept(tiny, tmp_path, monkeypatch):
+    step, calls = engine.train_step, count()
+
+    def poisoned(config, parts, *arguments, **more):
+        loss = step(config, parts, *arguments, **more)
+        if next(calls) == 3:
+            with torch.no_grad():
+                next(parts.model.parameters()).fill_(float("inf"))
+        return loss
+
+    monkeypatch.setattr(engine, "train_step", poisoned)
+    with pytest.raises(LossError, match="A weight is not a finite number at step 4"):
+        go(replace(tiny, validation=0), tmp_path)
+    assert read_checkpoint(tmp_path).progress.step == 2
+
+
+def test_catastrophic_overfitting_is_said_and_recorded(tiny, tmp_path, monkeypatch, capsys):
+    accuracies = iter([(60.0, 40.0), (80.0, 1.0)])
+    monkeypatch.setattr(engine, "measure", lambda *_: next(accuracies))
+    go(replace(tiny, lr=0.05), tmp_path)
+    record = json.loads((tmp_path / "training.json").read_text())
+    losses = [v["loss"] for v in record["validations"]]
+    assert losses[1] < losses[0], "the rule asks for a falling loss"
+    assert record["overfitted_at_step"] == 8
+    assert record["best"]["step"] == 4
+    assert rows(tmp_path)[-1]["overfitted"] is True
+    said = "".join(capsys.readouterr())
+    assert "Catastrophic overfitting at step 8: PGD-10 accuracy fell to 1.0 %" in said
+
+
+def test_a_used_up_budget_stops_at_once_and_the_run_goes_on_later(tiny, tmp_path):
+    outcome = go(tiny, tmp_path, stop=Stop(deadline=time.monotonic()))
+    assert (outcome.step, outcome.reason) == (0, "the time budget is used up")
+    assert go(tiny, tmp_path).step == 8
+
+
+def test_a_validation_that_does_not_fit_into_the_budget_is_left_for_later(tiny, tmp_path, monkeypatch):
+    go(tiny, tmp_path / "whole")
+    stop = Stop()
+    measure = engine.measure
+
+    def slow(*arguments):
+        time.sleep(2)
+        return measure(*arguments)
+
+    monkeypatch.setattr(engine, "measure", slow)
+    step, calls = engine.train_step, count()
+
+    def timed(*arguments, **more):
+        if next(calls) == 5:  # after the first validation, which took two seconds
+            stop.deadline = time.monotonic() + 1.5
+        return step(*arguments, **more)
+
+    monkeypatch.setattr(engine, "train_step", timed)
+    outcome = go(tiny, tmp_path / "parts", stop=stop)
+    assert outcome.reason == "the time budget is used up"
+    assert 6 <= outcome.step <= 8
+    assert len(read_checkpoint(tmp_path / "parts").progress.history) == 1
+    go(tiny, tmp_path / "parts")
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+
+
+def test_a_signal_breaks_into_a_validation_which_is_done_again_later(tiny, tmp_path, monkeypatch):
+    go(tiny, tmp_path / "whole")
+    measure, calls, stop = engine.measure, count(), Stop()
+
+    def signalled(*arguments):
+        if next(calls) == 1:
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("the signal was not heard")
+        return measure(*arguments)
+
+    monkeypatch.setattr(engine, "measure", signalled)
+    with stop.signals():
+        outcome = go(tiny, tmp_path / "parts", stop=stop)
+    assert (outcome.step, outcome.reason) == (8, "SIGTERM")
+    assert len(read_checkpoint(tmp_path / "parts").progress.history) == 1
+    go(tiny, tmp_path / "parts")
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+
+
+def test_a_checkpoint_from_before_a_field_was_added_goes_on(tiny, tmp_path):
+    go(tiny, tmp_path, stop=Stop(deadline=0))
+    held = read_checkpoint(tmp_path)
+    config = {key: value for key, value in held.config.items() if key != "nesterov"}
+    write_checkpoint(tmp_path, replace(held, config=config))
+    assert go(tiny, tmp_path).step == 8
+
+
+def test_lengths():
+    assert length_of(TrainConfig("a", "b", epochs=2), 7).steps == 14
+    assert length_of(TrainConfig("a", "b", epochs=0.96), 781).steps == 750
+    assert length_of(TrainConfig("a", "b", epochs=0.1), 3).steps == 1
+
+
+def test_twins_share_their_hosts_first_weights_and_the_global_state_is_left_alone(tiny):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    sparta, relu = (make_model(replace(tiny, family=f, arguments={}), 10) for f in ("sparta", "relu"))
+    assert torch.equal(torch.rand(3), expected)
+    own = sparta.state_dict()
+    assert all(torch.equal(tensor, own[key]) for key, tensor in relu.state_dict().items())
+
+
+def test_a_frozen_transfer_keeps_its_activations_bit_for_bit(tiny, tmp_path):
+    go(tiny, tmp_path / "giver")
+    config = replace(tiny, activation=str(tmp_path / "giver/artifact"), frozen=True, seed=9)
+    go(config, tmp_path / "taker")
+    first, second = (load_file(tmp_path / run / "artifact/activations.safetensors") for run in ("giver", "taker"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    moving = replace(config, frozen=False)
+    go(moving, tmp_path / "free")
+    third = load_file(tmp_path / "free/artifact/activations.safetensors")
+    assert any(not torch.equal(first[key], third[key]) for key in first)
+
+
+def test_a_batch_larger_than_the_data_is_answered(tiny, tmp_path):
+    with pytest.raises(ConfigError, match="There are 32 images to train on and a batch has 64"):
+        go(replace(tiny, batch_size=64), tmp_path)

@@ -1,0 +1,70 @@
+"""kill -9 at random moments, in a process of its own: the run ends with the bits of one that was left alone."""
+
+import json
+import multiprocessing
+import random
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparta_hub.artifacts import sha256_of
+from tests.training.conftest import noise
+from training.config import TrainConfig
+from training.data import in_memory
+from training.engine import Options, train
+from training.parallel import World
+
+PROCESSES = multiprocessing.get_context("forkserver")  # imports once, then every process begins at once
+PROCESSES.set_forkserver_preload(["training.engine"])
+KILLS = 4
+
+
+def run(config: TrainConfig, out: Path) -> None:
+    """What the process does: it keeps a checkpoint every other step, so that many moments are those of writing."""
+    torch.set_num_threads(1)
+    data = in_memory(config, noise(), World())
+    train(config, data, out, options=Options(log_every=2, checkpoint_seconds=0))
+
+
+def began(config: TrainConfig, out: Path):
+    process = PROCESSES.Process(target=run, args=(config, out))
+    process.start()
+    return process
+
+
+def files(out: Path) -> dict[str, str]:
+    return {name: sha256_of(out / f"{name}.safetensors") for name in ("last", "best")}
+
+
+@pytest.mark.parametrize("method", ["n_fgsm", "fgsm_sdi"])
+def test_a_run_that_was_killed_ends_with_the_same_bits(tiny, tmp_path, method):
+    config = replace(tiny, method=method, epochs=6)
+    whole = began(config, tmp_path / "whole")
+    started = time.monotonic()
+    whole.join()
+    assert whole.exitcode == 0
+    duration = time.monotonic() - started
+
+    seed = time.time_ns()
+    moments, out, ends = random.Random(seed), tmp_path / "killed", []
+    while ends.count(-signal.SIGKILL) < KILLS:
+        process = began(config, out)
+        process.join(moments.uniform(0, duration))
+        process.kill()
+        process.join()
+        ends.append(process.exitcode)
+        if process.exitcode == 0:
+            break
+    if ends[-1] != 0:
+        last = began(config, out)
+        last.join()
+        assert last.exitcode == 0, f"seed {seed}"
+    assert -signal.SIGKILL in ends, f"seed {seed}: the run was never killed"
+    assert files(out) == files(tmp_path / "whole"), f"seed {seed}, {ends}"
+    steps = [(row["kind"], row["step"]) for row in map(json.loads, (out / "metrics.jsonl").read_text().splitlines())]
+    assert len(steps) == len(set(steps)), f"seed {seed}: lines came twice"
+    assert [step for kind, step in steps if kind == "loss"] == list(range(2, 25, 2)), f"seed {seed}"

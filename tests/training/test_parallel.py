@@ -1,0 +1,86 @@
+"""Several processes are as one: by value, and in real processes that ``accelerate launch`` starts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from training import run
+from training.errors import ConfigError
+from training.parallel import World, statistics
+
+ROOT = Path(run.__file__).parent.parent
+
+
+def test_rows_are_a_partition_of_the_batch():
+    parts = [list(range(12))[World(rank=rank, count=3).rows(12)] for rank in range(3)]
+    assert parts == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    with pytest.raises(ConfigError, match="batch_size is 12; expected a multiple of the 5 processes"):
+        World(count=5).rows(12)
+
+
+def test_frozen_statistics_are_not_averaged():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(4), nn.BatchNorm2d(5, track_running_stats=False))
+    model[1].eval()
+    assert [t.shape[0] for t in statistics(model)] == [3, 3]
+
+
+def train(out, environment, *, processes, settings=(), time_budget=None, resume=False):
+    launcher = [sys.executable, "-m"]
+    if processes > 1:
+        launcher += ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
+        launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        launcher += ["--main_process_port", "0", "-m"]
+    changes = ["method=n_fgsm", "epochs=1", "batch_size=8", "validation=12", "lr=0.01", "ema_decay=0.9", *settings]
+    words = ["--resume", str(out)] if resume else ["cpu_relu_res18_cifar", "--out", str(out)]
+    words += [] if resume else [word for change in ("precision=fp32", *changes) for word in ("--set", change)]
+    words += [] if time_budget is None else ["--time-budget", str(time_budget)]
+    done = subprocess.run(
+        [*launcher, "training.run", *words, *([] if resume and not torch.cuda.is_available() else ["--device", "cpu"])],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def found(out):
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
+@pytest.mark.skipif(not timm.is_model("test_efficientnet_gn"), reason="timm has no small host without BatchNorm")
+def test_two_processes_have_the_losses_of_one(tmp_path, environment):
+    """GroupNorm: an image's logits do not depend on who else is in its process."""
+    settings = ["host=test_efficientnet_gn", "augmentation=crop_flip"]
+    train(tmp_path / "one", environment, processes=1, settings=settings)
+    train(tmp_path / "two", environment, processes=2, settings=settings)
+    one, two = found(tmp_path / "one"), found(tmp_path / "two")
+    assert [row["step"] for row in one] == [row["step"] for row in two] == [6, 6]
+    assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=1e-4)
+    assert two[1]["pgd"] == one[1]["pgd"]
+    first, second = (load_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(first[key], second[key], atol=1e-4) for key in first)
+    assert json.loads((tmp_path / "two/training.json").read_text())["processes"] == 2
+
+
+@pytest.mark.skipif(not timm.is_model("test_resnet"), reason="timm has no small host")
+def test_two_processes_stop_together_and_go_on(tmp_path, environment):
+    """With BatchNorm, whose statistics are averaged, and Free-AT, whose δ each process has for its own rows."""
+    settings = ["host=test_resnet", "method=free", "method_arguments.replays=2"]
+    train(tmp_path / "whole", environment, processes=2, settings=settings)
+    said = train(tmp_path / "parts", environment, processes=2, settings=settings, time_budget=0)
+    assert (
+        "Stopped at step 0 of 6: the time budget is used up. To go on: accelerate launch --num_processes 2 -m" in said
+    )
+    train(tmp_path / "parts", environment, processes=2, resume=True)
+    whole, parts = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    held = load_file(tmp_path / "parts/checkpoint.safetensors")
+    assert held["method.0.delta"].shape == held["method.1.delta"].shape == (4, 3, 32, 32)
+    assert not torch.equal(held["method.0.delta"], held["method.1.delta"])

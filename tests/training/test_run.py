@@ -1,0 +1,120 @@
+"""The command line, in processes of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sparta_hub.artifacts import sha256_of
+from tests.training.conftest import HOST
+from training import run
+from training.recipes import RECIPES
+
+ROOT = Path(run.__file__).parent.parent
+SMALL = ["epochs=2", "batch_size=8", "validation=6", f"host={HOST}", "arguments.hidden=8", "precision=fp32"]
+
+
+def arguments(*words, settings=SMALL):
+    changes = [word for setting in settings for word in ("--set", setting)]
+    return [sys.executable, "-m", "training.run", *map(str, words), *changes, "--device", "cpu"]
+
+
+def command(words, environment):
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def main(monkeypatch, *words):
+    """The command in this process: for what ends before any training."""
+    monkeypatch.setattr(sys, "argv", ["training.run", *words])
+    run.main()
+
+
+def test_it_stops_on_sigterm_and_goes_on_with_the_same_bits(tmp_path, environment):
+    long = [*SMALL[1:], "epochs=30", "validate_every=10"]
+    words = ("cpu_sparta_res18_cifar", "--limit", "0.9", "--seed", "5", "--checkpoint-every", "0")
+    process = subprocess.Popen(
+        arguments(*words, "--out", tmp_path / "parts", settings=long),
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (metrics := tmp_path / "parts/metrics.jsonl").exists() or not metrics.read_text():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "of 180: SIGTERM. To go on: python -m training.run --resume " in out
+    assert not (tmp_path / "parts/training.json").exists()
+    resumed = command([sys.executable, "-m", "training.run", "--resume", str(tmp_path / "parts")], environment)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.startswith("Done: 180 steps.")
+    record = json.loads((tmp_path / "parts/training.json").read_text())
+    assert (record["config"]["seed"], record["data"]["limit"], record["data"]["images"]) == (5, 0.9, 49)
+    again = command(
+        [sys.executable, "-m", "training.run", str(tmp_path / "parts/training.json"), "--out", str(tmp_path / "again"),
+         "--device", "cpu"],
+        environment,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    for name in ("last", "best"):
+        assert len({sha256_of(tmp_path / place / f"{name}.safetensors") for place in ("parts", "again")}) == 1
+
+
+def test_a_time_budget_is_kept(tmp_path, environment):
+    started = time.monotonic()
+    words = ("cpu_relu_res18_cifar", "--out", tmp_path / "run", "--time-budget", "30")
+    done = command(arguments(*words, settings=["epochs=100000", *SMALL[1:4]]), environment)
+    assert time.monotonic() - started < 40  # leaving the interpreter is not in the budget
+    assert done.returncode == 0, done.stderr
+    assert "the time budget is used up. To go on: python -m training.run --resume" in done.stdout
+    assert (tmp_path / "run/checkpoint.safetensors").exists()
+
+
+def test_list_shows_every_recipe(monkeypatch, capsys):
+    main(monkeypatch, "--list")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == list(RECIPES)
+    assert lines[0] == "cpu_sparta_res18_cifar: sparta in resnet18_cifar on cifar10: n_fgsm, 4 epochs"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cpu_sparta_res18_cifar", "--set", "epoch=1"], "training.run: There is no field epoch; the fields are name,"),
+        (["nothing"], "training.run: There is no recipe nothing; --list shows all"),
+        (["nothing.json"], "training.run: nothing.json is no record of a run: FileNotFoundError"),
+        (["--resume", "nowhere"], "training.run: nowhere has no checkpoint.safetensors"),
+        (["--resume", "nowhere", "--seed", "1"], "goes on with the run as it was begun; leave out --set, --seed"),
+        (["cpu_relu_res18_cifar", "--device", "nonsense"], "training.run: --device nonsense: "),
+        (["cpu_relu_res18_cifar", "--device", "cpu", "--limit", "2"], "limit is 2.0; expected a share above 0"),
+        (["cpu_relu_res18_cifar", "--device", "cpu", "--set", "dataset=nothing"], "nothing.npz is not there"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(monkeypatch, environment, tmp_path, words, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPARTA_DATA", environment["SPARTA_DATA"])
+    with pytest.raises(SystemExit) as end:
+        main(monkeypatch, *words)
+    assert message in str(end.value)
+    assert "\n" not in str(end.value)
+
+
+@pytest.mark.parametrize("words", [[], ["cpu_relu_res18_cifar", "--resume", "x"]])
+def test_one_run_has_to_be_named(monkeypatch, capsys, words):
+    with pytest.raises(SystemExit) as end:
+        main(monkeypatch, *words)
+    assert end.value.code == 2
+    assert "expected a RECIPE (see --list), or --resume DIR" in capsys.readouterr().err
+
+
+def test_a_dry_run_plans_and_writes_nothing(monkeypatch, environment, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPARTA_DATA", environment["SPARTA_DATA"])
+    before = list(tmp_path.iterdir())
+    words = [word for setting in SMALL for word in ("--set", setting)]
+    main(monkeypatch, "cpu_sparta_res18_cifar", *words, "--dry-run", "--device", "cpu")
+    assert "12 steps of 8 images" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == before

@@ -1,0 +1,54 @@
+"""Learning rates and ε against their closed forms."""
+
+import math
+
+import pytest
+
+from training.config import Schedule
+from training.schedules import epsilon_factor, factor
+
+
+def factors(schedule, steps=100, per_epoch=10.0):
+    return [factor(schedule, step, steps, per_epoch) for step in range(steps)]
+
+
+def test_one_cycle_rises_and_falls_to_nothing():
+    seen = factors(Schedule("one_cycle", rise=0.3))
+    assert seen[29] == pytest.approx(1)
+    assert seen[0] == pytest.approx(1 / 30)
+    assert seen == sorted(seen[:30]) + sorted(seen[30:], reverse=True)
+    assert seen[99] == pytest.approx(1 / 70)
+
+
+def test_cyclic_has_its_peak_in_the_middle_whatever_rise_says():
+    seen = factors(Schedule("cyclic", rise=0.1))
+    assert seen[24] == pytest.approx(0.5)
+    assert seen[49] == seen[50] == pytest.approx(1)
+    assert seen[75] == pytest.approx(0.5)
+
+
+def test_multistep_falls_at_the_beginning_of_its_epochs():
+    seen = factors(Schedule("multistep", milestones=(3, 6.5), gamma=0.1))
+    assert seen[29] == 1
+    assert seen[30] == seen[64] == pytest.approx(0.1)
+    assert seen[65] == seen[99] == pytest.approx(0.01)
+
+
+def test_cosine_and_constant():
+    seen = factors(Schedule("cosine"))
+    assert seen == pytest.approx([(1 + math.cos(math.pi * k / 100)) / 2 for k in range(100)])
+    assert set(factors(Schedule("constant"))) == {1.0}
+
+
+def test_warm_up_rises_to_the_schedule_which_has_the_rest_of_the_run():
+    seen = factors(Schedule("cosine", warmup=2))
+    assert seen[:20] == pytest.approx([(k + 1) / 20 for k in range(20)])
+    assert seen[20:] == pytest.approx([(1 + math.cos(math.pi * k / 80)) / 2 for k in range(80)])
+    late = factors(Schedule("multistep", milestones=(3,), warmup=2))
+    assert late[19:30] == [1] * 11
+    assert late[30] == pytest.approx(0.1)
+
+
+def test_epsilon_grows_linearly_and_stays():
+    assert [epsilon_factor(2, step, 5) for step in (0, 4, 9, 10, 50)] == pytest.approx([0.1, 0.5, 1, 1, 1])
+    assert epsilon_factor(0, 0, 5) == 1

@@ -1,0 +1,104 @@
+"""Configurations as JSON and from the command line."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from sparta_hub.threat import ThreatModel
+from training.config import Schedule, TrainConfig
+from training.errors import ConfigError
+from training.settings import changed, differences, from_json, to_json
+
+CONFIG = TrainConfig(
+    "a", "resnet18_cifar", "sparta", {"hidden": 8}, activation="x", frozen="weights",
+    threat=ThreatModel("l2", 0.5, targeted=True), schedule=Schedule("multistep", milestones=(1, 2.5)),
+)  # fmt: skip
+
+
+def test_json_both_ways():
+    value = to_json(CONFIG)
+    assert from_json(json.loads(json.dumps(value))) == CONFIG
+
+
+def test_an_older_record_has_the_defaults_of_what_it_lacks():
+    assert from_json({"name": "a", "host": "b", "epochs": 3}) == TrainConfig("a", "b", epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epoch": 3}, "There is no field epoch; the fields are name, host, family"),
+        ({"threat": {"epsilon": 1}}, r"There is no field threat.epsilon; the fields are norm, eps, targeted"),
+        ({"epochs": "3"}, "epochs is '3'; expected a number"),
+        ({"batch_size": 1.5}, "batch_size is 1.5; expected a whole number"),
+        ({"frozen": "some"}, "frozen is 'some'; expected true or false or weights"),
+        ({"threat": 3}, "threat is 3; expected an object"),
+        ({"threat": {"norm": "l7"}}, "threat.norm is 'l7'; expected linf or l2"),
+    ],
+)
+def test_a_record_with_other_fields_is_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        from_json({**to_json(CONFIG), **change})
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("epochs=10", {"epochs": 10.0}),
+        ("epochs=1/2", {"epochs": 0.5}),
+        ("batch_size=16", {"batch_size": 16}),
+        ("nesterov=true", {"nesterov": True}),
+        ("precision=bf16", {"precision": "bf16"}),
+        ("frozen=True", {"frozen": True}),
+        ("frozen=false", {"frozen": False}),
+        ("threat.eps=4/255", {"threat": ThreatModel("l2", 4 / 255, targeted=True)}),
+        ("schedule.kind=cyclic", {"schedule": replace(CONFIG.schedule, kind="cyclic")}),
+        ("schedule.milestones=30,60", {"schedule": replace(CONFIG.schedule, milestones=(30.0, 60.0))}),
+        ("method_arguments.steps=7", {"method_arguments": {"steps": 7}}),
+        ("method_arguments.step_size=2/255", {"method_arguments": {"step_size": 2 / 255}}),
+        ("method_arguments.random_start=false", {"method_arguments": {"random_start": False}}),
+        ("arguments.name=text", {"arguments": {"hidden": 8, "name": "text"}}),
+    ],
+)
+def test_a_field_is_set_with_its_own_type(setting, expected):
+    new = changed(CONFIG, [setting])
+    assert new == replace(CONFIG, **expected)
+    assert to_json(new) == to_json(replace(CONFIG, **expected))  # 16 and 16.0 are equal, but not in JSON
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epochs", "--set epochs has no value; expected FIELD=VALUE"),
+        ("epoch=1", "There is no field epoch; the fields are name, host, family, arguments"),
+        ("threat.size=1", "There is no field threat.size; the fields are norm, eps, targeted"),
+        ("epochs=many", "epochs is 'many'; expected a number, such as 0.1 or 8/255"),
+        ("epochs=1/0", "epochs is '1/0'; expected a number"),
+        ("batch_size=1.5", "batch_size is '1.5'; expected a whole number"),
+        ("nesterov=maybe", "nesterov is 'maybe'; expected true or false"),
+        ("schedule.kind=zigzag", "schedule.kind is 'zigzag'; expected one_cycle or cyclic or multistep"),
+        ("schedule.milestones=a,b", "expected numbers with commas between them"),
+        ("threat=8/255", r"threat has parts; set threat.norm=... or threat.eps=... or threat.targeted=..."),
+        ("method_arguments=7", r"method_arguments has parts; set method_arguments.NAME=..."),
+        ("method_arguments.a.b=7", "method_arguments.a.b goes too deep"),
+        ("lr.max=1", "lr.max: lr has no parts; expected --set lr=VALUE"),
+        ("threat.eps=-1", "eps is -1.0; expected a finite number >= 0"),
+        ("epochs=0", "epochs is 0.0; expected more than 0"),
+        ("batch_size=0", "batch_size is 0; expected 1 or more"),
+        ("validation=-1", "validation is -1; expected 0 or more"),
+        ("label_smoothing=1", "label_smoothing is 1.0; expected 0 or more, and below 1"),
+        ("activation=", "frozen is 'weights'; expected False without a pretrained activation to freeze"),
+    ],
+)
+def test_a_wrong_setting_is_answered(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        changed(CONFIG, [setting])
+
+
+def test_differences_are_named_with_their_path():
+    other = to_json(replace(CONFIG, epochs=7, threat=ThreatModel("l2", 0.25, targeted=True)))
+    assert differences(to_json(CONFIG), other) == [
+        "threat.eps is 0.5 there and 0.25 here",
+        "epochs is 30 there and 7 here",
+    ]

@@ -1,0 +1,64 @@
+"""What the recipes for the zoo share, whatever machine they are for: places, twins, transfers (``queue.md``)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+from sparta_hub.injected import Frozen
+from training.config import TrainConfig
+from training.recipes._paper import with_dataset
+
+Recipe = Callable[[], TrainConfig]
+
+PLACES = {  # as the zoo's names have them -> host, data
+    "res18_cifar": ("resnet18_cifar", "cifar10"),
+    "res34_cifar": ("resnet34_cifar", "cifar10"),
+    "res50_cifar": ("resnet50_cifar", "cifar10"),
+    "res18_cifar100": ("resnet18_cifar", "cifar100"),
+    "res18_gtsrb": ("resnet18_cifar", "gtsrb"),
+}
+
+TRANSFERS = (  # giver in the zoo, place
+    ("sparta-res18-cifar", "res34_cifar"),
+    ("sparta-res18-cifar", "res18_gtsrb"),
+    ("sparta-res18-cifar", "res18_cifar100"),
+    ("sparta-res34-cifar", "res18_cifar"),
+    ("sparta-res18-gtsrb", "res18_cifar"),
+)
+
+FROZEN: dict[str, Frozen] = {"frozen": True, "weights": "weights"}  # the latter lets BatchNorm statistics adapt
+
+
+def at(base: Recipe, name: str, family: str, place: str) -> TrainConfig:
+    """The conditions of ``base`` with a family at a place; twins differ in the family alone."""
+    host, dataset = PLACES[place]
+    return with_dataset(replace(base(), name=name, family=family, host=host), dataset)
+
+
+def transfer(base: Recipe, name: str, giver: str, place: str, frozen: Frozen) -> TrainConfig:
+    """The conditions of ``base`` with a pretrained SPARTA of the zoo, frozen, at another place."""
+    return replace(at(base, name, "sparta", place), activation=giver, frozen=frozen)
+
+
+def twins(
+    base: Recipe,
+    machine: str,
+    suffix: str = "",
+    *,
+    families: Iterable[str] = ("sparta", "relu"),
+    places: Iterable[str] = PLACES,
+) -> dict[str, Recipe]:
+    """``MACHINE_FAMILY_PLACE_SUFFIX`` for every family at every place."""
+    names = {(f, p): "_".join(filter(None, (machine, f, p, suffix))) for f, p in product(families, places)}
+    return {name: partial(at, base, name, *where) for where, name in names.items()}
+
+
+def transfers(base: Recipe, machine: str, suffix: str = "") -> dict[str, Recipe]:
+    """``MACHINE_frozen_GIVER_in_PLACE_SUFFIX`` for every transfer, and the same with ``weights`` for ``frozen``."""
+    return {
+        (name := "_".join(filter(None, (machine, kind, giver.replace("-", "_"), "in", place, suffix)))): partial(
+            transfer, base, name, giver, place, frozen
+        )
+        for (kind, frozen), (giver, place) in product(FROZEN.items(), TRANSFERS)
+    }

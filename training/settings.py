@@ -1,0 +1,163 @@
+"""A configuration as JSON and as ``field=value`` of the command line, checked against the types of its fields."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from fractions import Fraction
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from sparta_hub.errors import SpartaError
+from training.config import TrainConfig
+from training.errors import ConfigError
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+    """Plain values, as they come back from a JSON file."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def from_json(value: Mapping[str, Any]) -> TrainConfig:
+    """Rebuild a configuration; a field that is lacking, as in older records, has its default.
+
+    Raises:
+        ConfigError: an unknown field, or a value of another type.
+    """
+    return cast(TrainConfig, _from(TrainConfig, value, ""))
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "") -> list[str]:
+    """The fields in which two JSON objects differ, in words."""
+    found = []
+    for name in dict.fromkeys([*there, *here]):
+        a, b = there.get(name), here.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{where}{name}.")
+        elif a != b:
+            found.append(f"{where}{name} is {a!r} there and {b!r} here")
+    return found
+
+
+def changed(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """Set fields of ``config`` from texts such as ``epochs=10``, ``threat.eps=8/255``, ``method_arguments.steps=7``.
+
+    Raises:
+        ConfigError: no such field, or a value of another type; the message names the valid ones.
+    """
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting} has no value; expected FIELD=VALUE, such as --set epochs=10.")
+        config = _set(config, path.split("."), text, path)
+    return config
+
+
+def _set(value: Any, path: Sequence[str], text: str, whole: str) -> Any:
+    name, rest = path[0], path[1:]
+    if isinstance(value, Mapping):
+        if rest or not name:
+            raise ConfigError(f"{whole} goes too deep; expected one name after the first dot.")
+        return {**value, name: _parse_argument(text)}
+    hint = _hint(type(value), name, whole)
+    inner = getattr(value, name)
+    if is_dataclass(inner) or isinstance(inner, Mapping):
+        if not rest:
+            known = [f.name for f in fields(inner)] if is_dataclass(inner) else ["NAME"]
+            raise ConfigError(f"{whole} has parts; set {' or '.join(f'{whole}.{part}=...' for part in known)}.")
+        new = _set(inner, rest, text, whole)
+    elif rest:
+        raise ConfigError(f"{whole}: {name} has no parts; expected --set {name}=VALUE.")
+    else:
+        new = _parse(hint, text, whole)
+    return _made(lambda: replace(value, **{name: new}))
+
+
+def _hint(kind: type, name: str, whole: str) -> Any:
+    hints = get_type_hints(kind)
+    if name not in hints:
+        raise ConfigError(f"There is no field {whole}; the fields are {', '.join(hints)}.")
+    return hints[name]
+
+
+def _parse(hint: Any, text: str, where: str) -> Any:
+    """The value of type ``hint`` that ``text`` means."""
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    for option in options:
+        if get_origin(option) is Literal and text in get_args(option):
+            return text
+        if option is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if option is str:
+            return text
+        try:
+            if option is int:
+                return int(text)
+            if option is float:
+                return _number(text)
+            if get_origin(option) is tuple:
+                return tuple(_number(part) for part in text.split(",") if part.strip())
+        except (ValueError, ZeroDivisionError, OverflowError):
+            continue
+    raise ConfigError(f"{where} is {text!r}; expected {_words(hint)}.")
+
+
+def _number(text: str) -> float:
+    return float(Fraction(text.strip())) if "/" in text else float(text)
+
+
+def _parse_argument(text: str) -> bool | int | float | str | None:
+    """Number, fraction, true, false, null, or the text itself: a method says what it takes."""
+    plain = {"true": True, "false": False, "null": None, "none": None}
+    if text.lower() in plain:
+        return plain[text.lower()]
+    for kind in (int, _number):
+        try:
+            return kind(text)
+        except (ValueError, ZeroDivisionError):
+            continue
+    return text
+
+
+def _from(hint: Any, value: Any, where: str) -> Any:
+    """``value``, as JSON has it, as ``hint`` wants it."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} is {value!r}; expected an object.")
+        dot = f"{where}." if where else ""
+        hints = {name: _hint(hint, name, dot + name) for name in value}
+        return _made(lambda: hint(**{name: _from(hints[name], value[name], dot + name) for name in value}))
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    for option in options:
+        kind = get_origin(option) or option
+        if kind is Literal and value in get_args(option) and type(value) is str:
+            return value
+        if kind is tuple and isinstance(value, list) and all(type(v) in (int, float) for v in value):
+            return tuple(value)
+        if kind is float and type(value) in (int, float):
+            return value
+        if kind is Mapping and isinstance(value, Mapping):
+            return dict(value)
+        if type(value) is kind:
+            return value
+    raise ConfigError(f"{where} is {value!r}; expected {_words(hint)}.")
+
+
+def _words(hint: Any) -> str:
+    """A type as a user would say it."""
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_words(option) for option in get_args(hint))
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return "numbers with commas between them, such as 30,60"
+    words = {int: "a whole number", float: "a number, such as 0.1 or 8/255", bool: "true or false", str: "a text"}
+    return words.get(hint, "an object")
+
+
+def _made(make: Any) -> Any:
+    try:
+        return make()
+    except ConfigError:
+        raise
+    except (SpartaError, TypeError) as error:
+        raise ConfigError(str(error)) from error

@@ -1,0 +1,123 @@
+"""One step of training, for every method: loss, backward, average over processes, optimiser, weight average."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from sparta_hub.evaluation._batch import derived_seed
+from training.config import TrainConfig
+from training.methods import build_method
+from training.methods._method import Batch, Draws, Method
+from training.models import make_model
+from training.parallel import World, average_, statistics
+from training.schedules import epsilon_factor, factor
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is.
+
+    Args:
+        steps: optimiser steps in all.
+        per_epoch: steps in an epoch.
+    """
+
+    steps: int
+    per_epoch: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What moves in a run.
+
+    Args:
+        model: the network, on the device.
+        method: how it is trained; may hold state.
+        optimizer: of the network's parameters.
+        average: the averaged network, if there is one.
+    """
+
+    model: nn.Module
+    method: Method
+    optimizer: torch.optim.SGD
+    average: ModelEmaV3 | None
+
+    @property
+    def measured(self) -> nn.Module:
+        """The network whose accuracy counts: the averaged one, if there is one."""
+        return self.average.module if self.average else self.model
+
+
+def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: bool = False) -> Parts:
+    """Make network, method, optimiser and average, as the seed has them at step 0.
+
+    Args:
+        config: the run.
+        num_classes: of the data.
+        world: where.
+        compiled: let ``torch.compile`` fuse the network's passes; methods that cannot have it go without.
+    """
+    synchronised = world.count > 1 and world.device.type == "cuda"
+    model = make_model(config, num_classes, synchronised=synchronised).to(world.device)
+    method = build_method(config.method, config.method_arguments, awp=config.awp, seed=config.seed).to(world.device)
+    average = ModelEmaV3(model, config.ema_decay, use_warmup=True, warmup_power=0.75) if config.ema_decay else None
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        config.lr,
+        config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+        fused=world.device.type in ("cpu", "cuda"),
+    )
+    if compiled and not method.differentiates_twice:
+        model.compile()  # in place: it stays the plain module, with its own names
+    return Parts(model, method, optimizer, average)
+
+
+def train_step(
+    config: TrainConfig, parts: Parts, x: Tensor, y: Tensor, *, step: int, length: Length, world: World
+) -> Tensor:
+    """Train on one batch.
+
+    Args:
+        config: the run.
+        parts: changed in place.
+        x, y: this process's rows of the batch, on the device: see ``Batches``.
+        step: number of the optimiser's step, from 0; all its random numbers come from it and the seed.
+        length: of the run.
+        world: this process among all.
+
+    Returns:
+        The loss, a number on the device, the same in all processes. Nothing here waits for the device.
+    """
+    model, method, device = parts.model, parts.method, world.device
+    torch.manual_seed(derived_seed(config.seed, "layers", step, world.rank))  # dropout and the like take no generator
+    generator = torch.Generator(device).manual_seed(derived_seed(config.seed, "draws", step))
+    eps = config.threat.eps * epsilon_factor(config.epsilon_warmup, step, length.per_epoch)
+    batch = Batch(
+        x,
+        y,
+        replace(config.threat, eps=eps),
+        step,
+        step % method.replays,
+        Draws(generator, world.rows(config.batch_size), config.batch_size),
+    )
+    for group in parts.optimizer.param_groups:
+        group["lr"] = config.lr * factor(config.schedule, step, length.steps, length.per_epoch)
+    criterion = partial(F.cross_entropy, label_smoothing=config.label_smoothing)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        loss = method.loss(model, batch, criterion)
+    parts.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    loss = loss.detach().float().clone()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    average_([loss, *gradients, *statistics(model)], world)
+    method.after_backward(model)
+    parts.optimizer.step()
+    if parts.average:
+        parts.average.update(model, step=step)
+    return loss
