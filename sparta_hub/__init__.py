@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 _HOME = {  # public name -> the module that defines it, imported on first use: `import sparta_hub` costs next to nothing
     "ActivationSpec": "spec",
     "ArtifactError": "errors",
+    "HubError": "errors",
     "NameNotFoundError": "errors",
     "SiteError": "errors",
     "SpartaError": "errors",
@@ -14,6 +15,7 @@ _HOME = {  # public name -> the module that defines it, imported on first use: `
     "ThreatModel": "threat",
     "check": "hub",
     "compatible_hosts": "compatibility",
+    "diagnose": "diagnostics",
     "disabled": "surgery",
     "eject": "surgery",
     "freeze": "surgery",
@@ -21,16 +23,19 @@ _HOME = {  # public name -> the module that defines it, imported on first use: `
     "inject": "surgery",
     "list_models": "hub",
     "load": "hub",
+    "push_to_hub": "hub",
     "save": "hub",
     "sites": "surgery",
     "status": "surgery",
     "unfreeze": "surgery",
+    "verify_files": "hub",
 }
 
 if TYPE_CHECKING:
     from sparta_hub.compatibility import compatible_hosts
-    from sparta_hub.errors import ArtifactError, NameNotFoundError, SiteError, SpartaError, SpecError
-    from sparta_hub.hub import check, info, list_models, load, save
+    from sparta_hub.diagnostics import diagnose
+    from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, SiteError, SpartaError, SpecError
+    from sparta_hub.hub import check, info, list_models, load, push_to_hub, save, verify_files
     from sparta_hub.spec import ActivationSpec
     from sparta_hub.surgery import disabled, eject, freeze, inject, sites, status, unfreeze
     from sparta_hub.threat import ThreatModel
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivationSpec",
     "ArtifactError",
+    "HubError",
     "NameNotFoundError",
     "SiteError",
     "SpartaError",
@@ -45,6 +51,7 @@ __all__ = [
     "ThreatModel",
     "check",
     "compatible_hosts",
+    "diagnose",
     "disabled",
     "eject",
     "freeze",
@@ -52,10 +59,12 @@ __all__ = [
     "inject",
     "list_models",
     "load",
+    "push_to_hub",
     "save",
     "sites",
     "status",
     "unfreeze",
+    "verify_files",
 ]
 
 

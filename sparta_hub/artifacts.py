@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from sparta_hub.activations import build
 from sparta_hub.errors import ArtifactError
 from sparta_hub.injected import InjectedActivation
 from sparta_hub.spec import ActivationSpec, ArtifactConfig
@@ -19,6 +21,7 @@ from sparta_hub.surgery import build_modules, spec_of, state_of
 CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "activations.safetensors", "results.json", "README.md"
 HOST_PATTERN = "model*.safetensors"
 MAX_CONFIG_BYTES = 4 << 20
+MAX_HEADER_BYTES = 4 << 20  # of a safetensors file: reading it takes up to 30 times that
 MAX_SHARD_BYTES = 15_000_000
 
 
@@ -84,6 +87,7 @@ def read_artifact(folder: Path) -> Artifact:
     path = folder / WEIGHTS
     _check_file(path, config.files[WEIGHTS])
     tensors = read_tensors(path)
+    _check_count(config.activation, tensors)
     build_modules(config.activation, tensors)  # refuses anything that does not fit, without needing a host
     return Artifact(config, tensors, folder)
 
@@ -99,6 +103,13 @@ def read_host(artifact: Artifact) -> dict[str, Tensor]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file; anything else under that name is an ``ArtifactError`` that says what it looks like."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > MAX_HEADER_BYTES:
+        raise ArtifactError(
+            f"{path} is not a readable safetensors file: {looks_like(path)} (a header of {header:,} bytes; ours "
+            "have some thousand)."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
@@ -199,6 +210,17 @@ def _check_file(path: Path, digest: str) -> None:
         raise ArtifactError(
             f"{path} has sha256 {seen[:12]}..., and {CONFIG} says {digest[:12]}...: {looks_like(path)}. "
             "Download it again."
+        )
+
+
+def _check_count(spec: ActivationSpec, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a spec with far more sites than its file has tensors for: the modules alone would take time and memory."""
+    with torch.device("meta"):
+        each = len(build(spec.family, spec.sites[0].channels, spec.arguments).state_dict())
+    if each * len(spec.sites) > 2 * len(tensors):  # by less, the comparison of names says more
+        raise ArtifactError(
+            f"The weights do not belong to this spec: {len(spec.sites)} sites of {spec.family} have {each} tensors "
+            f"each and {WEIGHTS} holds {len(tensors)}."
         )
 
 

@@ -1,5 +1,6 @@
 """Model cards: spec and records in, README.md out. A value that is missing is an error, never a blank."""
 
+import re
 from collections.abc import Mapping
 from string import Template
 from typing import Any
@@ -64,6 +65,53 @@ Data: CIFAR-10 (Krizhevsky 2009), which carries no explicit licence.
 """
 
 
+PLAIN = """\
+# $name
+
+A **$family** activation set for PyTorch CNNs, made with sparta-hub: $values learned values and statistics for the
+activations at $sites.
+
+```python
+import sparta_hub
+
+model = sparta_hub.load("$repo", model="$host", num_classes=10, frozen=True)
+```
+
+Trained in $where. **Nothing was measured for this card**: it says nothing of accuracy or robustness, and is no
+certified defence.
+"""
+
+_ESCAPES = {ord("&"): "&amp;", ord("<"): "&lt;"} | {ord(c): f"\\{c}" for c in "\\[]|"}
+
+
+def plain_card(repo: str, config: ArtifactConfig, *, values: int) -> str:
+    """Write the card of a set that comes with no figures.
+
+    Args:
+        repo: ``org/name`` where it will be.
+        config: its ``config.json``.
+        values: numbers in its file of weights.
+    """
+    from huggingface_hub import ModelCardData
+
+    spec, origin = config.activation, config.activation.origin
+    text = Template(PLAIN).substitute(
+        name=_text(repo.rpartition("/")[2]),
+        repo=_code(repo),
+        family=_text(spec.family),
+        values=f"{values:,}",
+        sites=", ".join(_text(site.name) for site in spec.sites[:40]),
+        host=_code(origin.host) if origin else "resnet18",
+        where=f"{_text(origin.host)} on {_text(origin.dataset)}, {_text(origin.threat)}" if origin else "no known way",
+    )
+    data = ModelCardData(
+        library_name="sparta-hub",
+        pipeline_tag="image-classification",
+        tags=["activation-function", "timm", _line(spec.family)],
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{text}"
+
+
 def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *, values: int) -> str:
     """Write the card of an artifact.
 
@@ -84,32 +132,30 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
     try:
         training, evaluation = results["training"], results["evaluation"]
         text = Template(TEMPLATE).substitute(
-            name=name,
-            family=config.activation.family,
+            name=_code(name),
+            family=_text(config.activation.family),
             values=f"{values:,}",
-            sites=", ".join(site.name for site in config.activation.sites),
+            sites=", ".join(_text(site.name) for site in config.activation.sites),
             channels="/".join(str(site.channels) for site in config.activation.sites),
             other_host="resnet34_cifar" if origin.host != "resnet34_cifar" else "resnet18_cifar",
-            host=origin.host,
-            stem=origin.stem,
+            host=_text(origin.host),
+            stem=_text(origin.stem),
             num_classes=origin.num_classes,
             input_size=origin.input_size,
-            dataset=origin.dataset,
-            threat=origin.threat,
+            dataset=_text(origin.dataset),
+            threat=_text(origin.threat),
             count=f"{max(row['images'] for row in evaluation):,}",
             rows="\n".join(
-                f"| {r['attack']} | {r['accuracy']:.1f} % | {r['low']:.1f}–{r['high']:.1f} | {r['images']:,} |"
+                f"| {_text(r['attack'])} | {r['accuracy']:.1f} % | {r['low']:.1f}–{r['high']:.1f} | {r['images']:,} |"
                 for r in evaluation
             ),
             minutes=f"{training['seconds'] / 60:.0f}",
             images=f"{training['images']:,}",
             steps=f"{training['steps']:,}",
-            remark=results["remark"],
-            comparison=results["comparison"],
-            **{
-                k: training[k]
-                for k in ("method", "recipe", "batch_size", "epochs", "seed", "hardware", "torch", "commit")
-            },
+            remark=_paragraph(results["remark"]),
+            comparison=_paragraph(results["comparison"]),
+            **{k: _code(training[k]) for k in ("recipe", "commit")},
+            **{k: _text(training[k]) for k in ("method", "batch_size", "epochs", "seed", "hardware", "torch")},
         )
     except KeyError as error:
         raise ArtifactError(f"The card of {name} needs {error} in results.json; measure it first.") from None
@@ -117,21 +163,43 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
         license="apache-2.0",
         library_name="sparta-hub",
         pipeline_tag="image-classification",
-        tags=["adversarial-robustness", "activation-function", "timm", config.activation.family],
-        datasets=[origin.dataset],
+        tags=["adversarial-robustness", "activation-function", "timm", _line(config.activation.family)],
+        datasets=[_line(origin.dataset)],
         model_name=name,
         eval_results=[
             EvalResult(
                 task_type="image-classification",
-                dataset_type=origin.dataset,
-                dataset_name=origin.dataset,
+                dataset_type=_line(origin.dataset),
+                dataset_name=_line(origin.dataset),
                 dataset_split="test",
                 metric_type="accuracy",
-                metric_name=f"accuracy, {row['attack']}",
+                metric_name=f"accuracy, {_line(row['attack'])}",
                 metric_value=row["accuracy"],
-                metric_args={"n_examples": row["images"], "attack": row["attack"]},
+                metric_args={"n_examples": row["images"], "attack": _line(row["attack"])},
             )
             for row in evaluation
         ],
     )
     return f"---\n{data.to_yaml()}\n---\n\n{text}"
+
+
+def _text(value: object) -> str:
+    """``value`` as plain text in Markdown, also in a table: one line, no HTML, link or markup."""
+    return _line(value).translate(_ESCAPES | {ord(c): f"\\{c}" for c in "*`~"})
+
+
+def _paragraph(value: object) -> str:
+    """``value`` as one paragraph that may stress words, but holds no HTML, link or image and begins no other block."""
+    text = _line(value).translate(_ESCAPES)
+    text = re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
+    return re.sub(r"^([#>+\-=~|]|\*(?=\s)|```)", r"\\\1", text)
+
+
+def _code(value: object) -> str:
+    """``value`` where Markdown shows code: one line, and nothing that could end the code."""
+    return re.sub(r"[]`\"\\<>|[]", "'", _line(value))
+
+
+def _line(value: object) -> str:
+    """``value`` on one line, also for the metadata, where YAML itself quotes what it has to."""
+    return " ".join(str(value).split())

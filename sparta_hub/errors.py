@@ -21,6 +21,10 @@ class NameNotFoundError(SpartaError):
     """A short name, folder or repository that nobody knows."""
 
 
+class HubError(SpartaError):
+    """The Hub cannot be reached, refuses or fails, or the disk refuses what it sends; also: this must not be sent."""
+
+
 class DataError(SpartaError):
     """A data set is missing or malformed."""
 

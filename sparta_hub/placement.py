@@ -49,7 +49,7 @@ def check_placement(placement: str) -> str:
     if placement in ("last", "all", "every") or (isinstance(placement, str) and _EXPLICIT.fullmatch(placement)):
         return placement
     raise SpecError(
-        f"placement is {placement!r}; expected 'last' (last block of every stage), 'all' (every block), "
+        f"placement is {repr(placement)[:80]}; expected 'last' (last block of every stage), 'all' (every block), "
         "'every' (every activation of the host), or blocks such as 'G4.B2' or 'G{1,2}.B{1,2}'."
     )
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from sparta_hub.errors import NameNotFoundError
 
+NAMESPACE = "sparta-hub"  # whose the repositories are; `sparta-hub release --namespace` publishes under another one
 _PACKAGE = Path(__file__).parent
+REGISTRY = _PACKAGE / "registry.json"
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,31 @@ class Entry:
 
 def registry() -> dict[str, Entry]:
     """All short names, from ``registry.json``."""
-    rows = json.loads((_PACKAGE / "registry.json").read_text(encoding="utf-8"))
-    return {name: Entry(name=name, **row) for name, row in rows.items()}
+    return read_registry(REGISTRY)
 
 
-def bundled_folder(name: str) -> Path:
-    """The folder of a short name inside this package, or in the source tree of an editable installation."""
+def read_registry(path: Path) -> dict[str, Entry]:
+    """All rows of a registry file by name."""
+    return {name: Entry(name=name, **row) for name, row in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def write_registry(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Write a registry file, sorted by name; it is replaced as a whole or not at all."""
+    rows = {
+        name: {"repo": entry.repo, "revision": entry.revision, "files": dict(entry.files)}
+        for name, entry in sorted(entries.items())
+    }
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def bundled_folder(name: str) -> Path | None:
+    """The folder of a short name inside this package, or in the source tree of an editable installation, or None."""
     for root in (_PACKAGE / "zoo", _PACKAGE.parent / "model_cards"):
         if (root / name / "config.json").is_file():
             return root / name
-    raise NameNotFoundError(
-        f"{name} is a known name, but its files are not in this installation; reinstall sparta-hub."
-    )
+    return None
 
 
 def find_entry(name: str) -> Entry:

@@ -71,7 +71,8 @@ def build(name: str, channels: int | None = None, arguments: Mapping[str, Argume
     try:
         return family.make(channels, **arguments) if family.per_channel else family.make(**arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise SpecError(f"{name} cannot be made with {arguments}: {error}") from error
+        why = " ".join(str(error).split())[:200]  # torch adds its stack, some screens long
+        raise SpecError(f"{name} cannot be made with {str(arguments)[:200]}: {why}") from error
 
 
 def find_family(name: str) -> Family:

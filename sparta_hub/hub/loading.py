@@ -1,10 +1,6 @@
-"""Loading by name: a folder, a name that ships with this package, or ``org/name[@revision]`` on the Hugging Face Hub.
-
-The one file that uses the network.
-"""
+"""The verbs on artifacts: load, save, info, check."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,29 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from sparta_hub.artifacts import (
-    CONFIG,
-    RESULTS,
-    WEIGHTS,
-    Artifact,
-    host_files,
-    read_artifact,
-    read_config,
-    read_host,
-    save_model,
-    sha256_of,
-)
-from sparta_hub.errors import ArtifactError, NameNotFoundError
+from sparta_hub.artifacts import RESULTS, Artifact, host_files, read_artifact, read_config, read_host, save_model
+from sparta_hub.errors import ArtifactError
+from sparta_hub.hub.names import is_remote, resolve
 from sparta_hub.injected import Frozen
 from sparta_hub.spec import ActivationSpec
 from sparta_hub.surgery import inject
-from sparta_hub.zoo import bundled_folder, find_entry, registry
 
 if TYPE_CHECKING:
     from sparta_hub.compatibility import Compatibility
-
-_REPO = re.compile(r"(?P<repo>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w./-]{1,200}))?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +60,8 @@ def load(
         The timm network itself, changed in place if it was given.
 
     Raises:
-        NameNotFoundError: nobody knows the name, or the Hub cannot be reached.
+        NameNotFoundError: nobody knows the name.
+        HubError: the Hub cannot be reached or refuses, or the disk does.
         ArtifactError, SpecError: the files are damaged or of a newer format.
         SiteError: the set does not fit into the network, which is then as it was.
     """
@@ -107,11 +90,6 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False) -> Pa
     """
     save_model(model, Path(folder), with_host=with_host)
     return Path(folder)
-
-
-def list_models() -> list[str]:
-    """Short names that this installation knows, without the network."""
-    return list(registry())
 
 
 def info(name: str | Path) -> Info:
@@ -144,31 +122,10 @@ def check(
     return check_spec(spec, model, origin=spec.origin, input_size=input_size)
 
 
-def resolve(name: str | Path, *, with_host: bool = False) -> Path:
-    """Find the artifact folder of ``name``: first a folder, then a short name, then the Hub.
-
-    Args:
-        name: see ``load``.
-        with_host: on the Hub, fetch the trained network's weights too.
-    """
-    text = str(name)
-    if text and Path(text).is_dir():
-        return Path(text)
-    if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
-        raise NameNotFoundError(f"{text} is no folder; expected one with {CONFIG} and {WEIGHTS}.")
-    if match := _REPO.fullmatch(text):
-        return _download(match["repo"], match["revision"], with_host)
-    entry = find_entry(text)
-    folder = bundled_folder(entry.name)
-    if sha256_of(folder / CONFIG) != entry.files[CONFIG]:  # which in turn holds the checksums of all other files
-        raise ArtifactError(f"{folder / CONFIG} is not the one that registry.json knows; reinstall sparta-hub.")
-    return folder
-
-
 def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, frozen: Frozen) -> nn.Module:
     origin = artifact.spec.origin
     if origin and host_files(artifact.config) and not artifact.has_host:
-        artifact = read_artifact(_with_host_weights(name, artifact))
+        artifact = read_artifact(resolve(name, with_host=True) if is_remote(name) else artifact.folder)
     if origin is None or not artifact.has_host:
         where = f"{origin.host}'s trained weights are not" if origin else "no trained network is"
         example = origin.host if origin else "resnet18_cifar"
@@ -190,47 +147,3 @@ def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, froz
     if num_classes is not None and num_classes != origin.num_classes:
         getattr(host, "reset_classifier")(num_classes)  # noqa: B009  every timm network has it
     return host.eval()
-
-
-def _with_host_weights(name: str | Path, artifact: Artifact) -> Path:
-    """Fetch the host's weights for a name whose folder lacks them, or return that folder if there is nowhere to ask."""
-    text = str(name)
-    if _REPO.fullmatch(text) and not Path(name).is_dir():
-        return resolve(name, with_host=True)
-    entry = registry().get(text)
-    if entry and entry.revision:
-        return _download(entry.repo, entry.revision, with_host=True)
-    return artifact.folder
-
-
-def _download(repo: str, revision: str | None, with_host: bool) -> Path:
-    """Fetch the files that are needed, all from one commit, into the Hub's cache; the folder they lie in."""
-    import huggingface_hub as hf
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    from sparta_hub import __version__
-
-    def fetch(filename: str, commit: str) -> Path:
-        file = hf.hf_hub_download(
-            repo, filename, revision=commit, library_name="sparta-hub", library_version=__version__
-        )
-        return Path(file)
-
-    try:
-        commit = (
-            revision if revision and _COMMIT.fullmatch(revision) else hf.HfApi().model_info(repo, revision=revision).sha
-        )
-        if commit is None:
-            raise NameNotFoundError(f"The Hub names no commit for {repo}; add one: '{repo}@<40 hex digits>'.")
-        folder = fetch(CONFIG, commit).parent
-        config = read_config(folder)
-        for filename in [WEIGHTS, *(host_files(config) if with_host else [])]:
-            fetch(filename, commit)
-    except LocalEntryNotFoundError as error:
-        raise NameNotFoundError(f"{repo} is not in the cache and the Hub cannot be reached ({error}).") from error
-    except EntryNotFoundError as error:
-        raise ArtifactError(f"{repo} is no sparta-hub artifact: {error}") from error
-    except (HfHubHTTPError, ConnectionError, OSError) as error:
-        at = f" at {revision}" if revision else ""
-        raise NameNotFoundError(f"{repo}{at} cannot be loaded from the Hub: {type(error).__name__}: {error}") from error
-    return folder

@@ -1,0 +1,25 @@
+"""What there is: short names of this installation, and everything on the Hub that says it is ours."""
+
+from sparta_hub.hub.failures import explain, failures
+from sparta_hub.zoo import registry
+
+
+def list_models(*, hub: bool = False, author: str | None = None) -> list[str]:
+    """Names that ``load`` takes.
+
+    Args:
+        hub: ask the Hub for all repositories with ``library_name: sparta-hub`` on their card; anybody may write that,
+            so what is there is checked when it is loaded. Else the short names of this installation, offline.
+        author: on the Hub, only those of this user or organisation.
+
+    Raises:
+        HubError: the Hub cannot be reached or refuses.
+    """
+    if not hub:
+        return list(registry())
+    import huggingface_hub as hf
+
+    try:
+        return [model.id for model in hf.HfApi().list_models(filter="sparta-hub", author=author)]
+    except failures() as error:
+        raise explain(error, "The list of models", doing="fetched") from None

@@ -1,0 +1,74 @@
+"""From a name to an artifact folder: first a folder, then a short name, then the Hub."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparta_hub.artifacts import CONFIG, WEIGHTS, sha256_of
+from sparta_hub.errors import ArtifactError, NameNotFoundError
+from sparta_hub.hub.download import download
+from sparta_hub.zoo import bundled_folder, find_entry, registry
+
+_PART = r"(?!\.)[A-Za-z0-9._-]{1,96}(?<!\.)"
+_REPO = re.compile(rf"({_PART}/{_PART})(?:@([A-Za-z0-9._/-]{{1,200}}))?")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository of the Hub and what is wanted of it; None: its main branch."""
+
+    repo: str
+    revision: str | None
+
+
+def parse_address(text: str) -> Address | None:
+    """Read ``org/name[@revision]``; None if it is nothing of the kind.
+
+    Both become folder names in the cache, so parts with ``..`` or a dot at an end are no names here.
+    """
+    match = _REPO.fullmatch(text)
+    if not match or ".." in text or "--" in match[1]:
+        return None
+    revision = match[2]
+    if revision and any(not part or part.startswith(".") for part in revision.split("/")):
+        return None
+    return Address(match[1], revision)
+
+
+def resolve(name: str | Path, *, with_host: bool = False) -> Path:
+    """Find the artifact folder of ``name``: first a folder, then a short name, then the Hub.
+
+    Args:
+        name: see ``load``.
+        with_host: fetch the trained network's weights too, where a repository has them.
+
+    Raises:
+        NameNotFoundError: nobody knows the name.
+        HubError: the Hub cannot be reached or refuses, or the disk does.
+        ArtifactError: the files are damaged, or none of ours.
+    """
+    text = str(name)
+    if text and Path(text).is_dir():
+        return Path(text)
+    if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
+        raise NameNotFoundError(f"{text} is no folder; expected one with {CONFIG} and {WEIGHTS}.")
+    if address := parse_address(text):
+        return download(address.repo, address.revision, with_host=with_host)
+    entry = find_entry(text)
+    folder = bundled_folder(entry.name)
+    if folder is None and entry.revision is None:
+        raise NameNotFoundError(f"{text} is a known name, but its files are not here; reinstall sparta-hub.")
+    if folder is None or (with_host and entry.revision):
+        return download(entry.repo, entry.revision, with_host=with_host, known=entry.files)
+    if sha256_of(folder / CONFIG) != entry.files[CONFIG]:  # which in turn holds the checksums of all other files
+        raise ArtifactError(f"{folder / CONFIG} is not the one that registry.json knows; reinstall sparta-hub.")
+    return folder
+
+
+def is_remote(name: str | Path) -> bool:
+    """Whether the Hub may have files of ``name`` that ``resolve`` did not need."""
+    text = str(name)
+    if isinstance(name, Path) or Path(text).is_dir():
+        return False
+    entry = registry().get(text)
+    return parse_address(text) is not None or (entry is not None and entry.revision is not None)

@@ -1,0 +1,203 @@
+"""What goes to the Hub, what never does, and what the repository is afterwards."""
+
+import json
+import os
+import pickle
+
+import pytest
+from huggingface_hub import HfApi, ModelCard
+from safetensors.torch import load_file, save_file
+
+import sparta_hub
+from sparta_hub.artifacts import save_model, sha256_of
+from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, SpartaError
+from sparta_hub.hub import resolve
+from tests.conftest import small_host
+from tests.hub.conftest import REPO
+
+
+def test_a_repository_is_the_folder_and_a_card_in_one_commit(hub, cache, artifact):
+    pushed = sparta_hub.push_to_hub(artifact, REPO, tags=["v1"])
+    repo = hub.repos["model", REPO]
+    assert pushed.url == f"{hub.url}/{REPO}/commit/{pushed.commit}"
+    assert len(repo.commits) == 2  # the one that makes a repository, and ours
+    tree = repo.commits[pushed.commit].tree
+    own = {path.name: path.read_bytes() for path in artifact.iterdir()}
+    assert tree.keys() == own.keys() | {"README.md", ".gitattributes"}
+    assert {name: (hub.blobs / tree[name].etag).read_bytes() for name in own} == own
+    assert repo.tags == {"v1": pushed.commit}
+    card = ModelCard((hub.blobs / tree["README.md"].etag).read_text())
+    assert (card.data.get("library_name"), card.data.get("pipeline_tag")) == ("sparta-hub", "image-classification")
+    assert f'load("{REPO}", model="resnet10t"' in card.text
+    assert "Nothing was measured" in card.text
+    assert resolve(f"{REPO}@v1").name == pushed.commit
+    assert sparta_hub.list_models(hub=True) == [REPO]
+    assert sparta_hub.list_models(hub=True, author="bob") == []
+
+
+def test_pushing_again_changes_nothing_and_less_deletes_old_weights(hub, artifact):
+    first = sparta_hub.push_to_hub(artifact, REPO, tags=["v1"])
+    assert sparta_hub.push_to_hub(artifact, REPO, tags=["v1"]).commit == first.commit
+    HfApi().upload_file(path_or_fileobj=b"x", path_in_repo="notes.txt", repo_id=REPO)
+    second = sparta_hub.push_to_hub(sparta_hub.load(artifact), REPO, tags=["v2"])
+    tree = hub.repos["model", REPO].commits[second.commit].tree
+    assert tree.keys() == {"README.md", "config.json", "activations.safetensors", ".gitattributes", "notes.txt"}
+    with pytest.raises(HubError, match=f"The tag v1 is at commit {first.commit} already, and tags do not move"):
+        sparta_hub.push_to_hub(artifact, REPO, tags=["v1"])
+    assert hub.repos["model", REPO].branches["main"] == second.commit
+
+
+def test_private_branch_and_pull_request(hub, artifact, as_bob, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    sparta_hub.push_to_hub(artifact, REPO, private=True, revision="dev")
+    repo = hub.repos["model", REPO]
+    assert repo.private
+    assert repo.branches["dev"] != repo.branches["main"]
+    repo.private = False
+    monkeypatch.setenv("HF_TOKEN", "hf_bobs_own_token")
+    with pytest.raises(HubError, match=r"acme/tiny cannot be pushed: this token may not do that \(403\)"):
+        sparta_hub.push_to_hub(artifact, REPO)
+    proposed = sparta_hub.push_to_hub(artifact, REPO, create_pr=True)
+    assert proposed.url == f"{hub.url}/{REPO}/discussions/1"
+    assert repo.branches["refs/pr/1"] == proposed.commit != repo.branches["main"]
+    with pytest.raises(HubError, match="leave revision and tags out"):
+        sparta_hub.push_to_hub(artifact, REPO, create_pr=True, revision="dev")
+
+
+def test_a_dry_run_says_everything_and_sends_nothing(hub, artifact):
+    planned = sparta_hub.push_to_hub(artifact, REPO, dry_run=True)
+    assert not hub.log
+    assert (planned.repo, planned.commit, planned.url) == (REPO, None, None)
+    assert planned.message == f"sparta at 4 sites, sparta-hub {sparta_hub.__version__}"
+    sizes = {path.name: path.stat().st_size for path in artifact.iterdir()}
+    assert {name: size for name, size in planned.files if name != "README.md"} == sizes
+    done = sparta_hub.push_to_hub(artifact, REPO)
+    assert done.files == planned.files
+
+
+def test_somebody_elses_commit_in_between_is_not_overwritten(hub, published, artifact):
+    def interfere(request):
+        if "/preupload/" in request.url.path:
+            hub.intercept = lambda request: None
+            repo = hub.repos["model", REPO]
+            hub._append(repo, "main", "other", "", "acme", dict(repo.commits[published].tree))
+        return
+
+    hub.intercept = interfere
+    with pytest.raises(HubError, match="acme/tiny cannot be pushed: .*412"):
+        sparta_hub.push_to_hub(sparta_hub.load(artifact), REPO)
+
+
+def test_a_token_of_the_call_is_used_and_a_wrong_one_said(hub, artifact, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    assert sparta_hub.push_to_hub(artifact, REPO, token="hf_test").commit
+    with pytest.raises(HubError, match=r"cannot be pushed: the Hub does not accept this token \(401\)") as caught:
+        sparta_hub.push_to_hub(artifact, REPO, token="hf_AnotherSecret")
+    assert "AnotherSecret" not in str(caught.value)
+
+
+SECRET = "hf_" + "aB3" * 12  # put together here, so that no scanner takes this file for a leak
+KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----"
+
+
+def write(name, content):
+    def damage(folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return damage
+
+
+def in_results(text):
+    def damage(folder):
+        save_model(sparta_hub.load(folder), folder, results={"remark": text}, with_host=True)
+
+    return damage
+
+
+def link(folder):
+    (folder / "LICENSE").symlink_to("/etc/passwd")
+
+
+def metadata(folder):
+    path = folder / "activations.safetensors"
+    save_file(load_file(path), path, metadata={"format": "pt", "note": SECRET})
+    config = json.loads((folder / "config.json").read_text())
+    config["files"][path.name] = sha256_of(path)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def listed(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["files"]["model.pt"] = "0" * 64
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+CARD = "---\nlibrary_name: sparta-hub\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (write("pytorch_model.bin", pickle.dumps({})), "pytorch_model.bin is a pickle or may hold one, which is never"),
+        (write("LICENSE", pickle.dumps({})), "LICENSE is a pickle or may hold one"),
+        (write("best.ckpt", "x"), "best.ckpt is a pickle"),
+        (write("model.pt", "x"), "model.pt is a pickle"),
+        (listed, "config.json lists model.pt; a published artifact has no such files"),
+        (write("train.py", "print()"), "train.py is not expected in what is published; take it out of"),
+        (write(".env", "A=1"), ".env is not expected"),
+        (write(".git/config", "x"), ".git/config is not expected"),
+        (write("more/notes.md", "x"), "more/notes.md is not expected"),
+        (write("x.png", "<script>"), "x.png is no PNG image"),
+        (link, "LICENSE is a link or no plain file"),
+        (write("README.md", CARD + f"token: {SECRET}"), "README.md holds a Hugging Face token, or what looks like one"),
+        (write("README.md", CARD + KEY), "README.md holds a private key"),
+        (write("README.md", CARD + "ghp_" + "x1" * 18), "README.md holds a GitHub token"),
+        (write("README.md", CARD + "AKIA" + "Z" * 16), "README.md holds an AWS key"),
+        (write("README.md", CARD + f"my {os.environ['HF_TOKEN']}"), "README.md holds the token that is in use"),
+        (in_results(SECRET), "results.json holds a Hugging Face token"),
+        (metadata, "activations.safetensors holds a Hugging Face token"),
+        (
+            write("README.md", "# no front matter"),
+            "README.md says library_name: None; write `library_name: sparta-hub`",
+        ),
+        (write("README.md", "---\nlibrary_name: timm\n---\n"), "README.md says library_name: timm"),
+        (write("README.md", "---\na: [\n---\n"), "The front matter of README.md is not readable"),
+        (write("README.md", "---\nx: !!python/object/apply:os.system [true]\n---\n"), "front matter .* not readable"),
+        (write("model.safetensors", "x"), "model.safetensors is damaged; save the artifact again, whole"),
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (write("activations.safetensors", "<html>"), "it looks like an HTML page"),
+        (lambda f: (f / "config.json").unlink(), "has no config.json"),
+    ],
+)
+def test_what_must_not_be_published_is_refused_before_anything_is_sent(hub, copied, damage, message):
+    damage(copied)
+    with pytest.raises(SpartaError, match=message) as caught:
+        sparta_hub.push_to_hub(copied, REPO)
+    assert SECRET not in str(caught.value)
+    assert not hub.log
+
+
+@pytest.mark.parametrize("name", ["tiny", "acme/tiny@v1", "../x", "a/../b", "acme/..", "https://x.y/a/b"])
+def test_only_repositories_can_be_pushed_to(hub, artifact, name):
+    with pytest.raises(NameNotFoundError, match="is no name of a repository; expected 'org/name'"):
+        sparta_hub.push_to_hub(artifact, name)
+    assert not hub.log
+
+
+def test_a_network_without_a_set_is_refused(hub):
+    with pytest.raises(SpartaError, match="holds no activation of ours"):
+        sparta_hub.push_to_hub(small_host(), REPO)
+
+
+def test_every_file_is_compared(published, copied):
+    states = {state.name: state for state in sparta_hub.verify_files(f"{REPO}@{published}")}
+    assert {name: state.state for name, state in states.items()} == {
+        "activations.safetensors": "ok", "config.json": "ok", "model.safetensors": "missing",
+    }  # fmt: skip
+    assert not states["model.safetensors"].needed
+    (copied / "model.safetensors").write_bytes(b"x")
+    assert [s.state for s in sparta_hub.verify_files(copied)] == ["ok", "ok", "damaged"]
+    with pytest.raises(ArtifactError, match="has no config.json"):
+        sparta_hub.verify_files(copied.parent)
+    assert all(state.state == "ok" for state in sparta_hub.verify_files("sparta-res18-cifar"))
