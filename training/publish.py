@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from sparta_hub.cards import render_card
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
 from sparta_hub.eval_command import make_attacks
-from sparta_hub.evaluation import Attack, Report, evaluate
+from sparta_hub.evaluation import Attack, Report, evaluate, gains
 from sparta_hub.hub import load
 from sparta_hub.threat import ThreatModel
 from training.artifact import trained_network
 from training.config import TrainConfig
+from training.errors import ConfigError
 from training.records import RECORD, keep
 from training.settings import from_json
+from training.twins import in_words, latest_evaluation
 from training.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +42,8 @@ def publish(
     count: int,
     with_host: bool,
     remark: str,
-    comparison: str,
+    comparison: str = "",
+    twin: str = "",
     which: str = "best",
     attacks: Sequence[str] = (),
     device: str = "cpu",
@@ -51,11 +55,21 @@ def publish(
         name: of the artifact.
         count: test images to measure on, the first ones.
         with_host: keep the trained network's weights too.
-        remark, comparison: paragraphs for the card.
+        remark: a paragraph for the card.
+        comparison: another; what ``twin`` shows if empty.
+        twin: name of the published ReLU twin, measured on the same images with the same attacks.
         which: weights, ``best`` or ``last``.
         attacks: names of attacks and presets to measure with beside PGD-20.
         device: to measure on.
+
+    Raises:
+        ConfigError: neither comparison nor twin, or nothing was kept of the twin.
+        ReportError: the twin was measured otherwise.
     """
+    if not (comparison or twin):
+        raise ConfigError("A card says how the set does beside its twin: --twin NAME, or --comparison that has none.")
+    records = ROOT / "training" / "records"
+    other = latest_evaluation(twin, records / "evaluations") if twin else None
     record = json.loads((run / RECORD).read_text(encoding="utf-8"))
     config = from_json(record["config"])
     data = load_images(config.dataset, "test")
@@ -66,18 +80,21 @@ def publish(
     trained = (load(folder) if with_host else model).to(device)
     report = evaluate(trained, data, [pgd20(config.threat), *make_attacks(attacks)], batch_size=BATCH, seed=0,
                       limit=count, progress=True, name=name)  # fmt: skip
+    keep(report.to_json(), records / "evaluations", name=name)  # at once: what follows may fail
     training = training_row(config, record)
+    found = gains(report, other) if other else ()
     results = {
         "training": training | {"weights": kind},
         "evaluation": rows_of(report),
         "remark": remark,
-        "comparison": comparison,
+        "comparison": comparison or in_words(twin, found),
+        "gains": [{"twin": twin, **asdict(gain)} for gain in found],
     }
     written = save_model(model.to("cpu"), folder, results=results, with_host=with_host)
     values = sum(t.numel() for t in read_artifact(folder).tensors.values())
     (folder / CARD).write_text(render_card(name, written, results, values=values), encoding="utf-8")
     register(name)
-    keep(record | {"artifact": name, "evaluation": results["evaluation"]}, ROOT / "training" / "records")
+    keep(record | {"artifact": name, "weights": kind, "evaluation": results["evaluation"]}, records)
     return folder
 
 
@@ -134,9 +151,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="test images to measure on")
     parser.add_argument("--with-host", action="store_true", help="keep the trained network's weights too")
     parser.add_argument("--remark", required=True, help="one honest paragraph about the training, for the card")
-    parser.add_argument(
-        "--comparison", required=True, help="how it did beside its ReLU twin, or that there is none yet"
-    )
+    parser.add_argument("--twin", default="", metavar="NAME", help="published ReLU twin, to give the gain over it")
+    parser.add_argument("--comparison", default="", help="instead: a paragraph on what to compare it with")
     parser.add_argument("--weights", choices=("best", "last"), default="best")
     parser.add_argument(
         "--attack", action="append", default=[], metavar="NAME", help="measure with this too: thesis-aa"
@@ -145,8 +161,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         folder = publish(options.run, options.name, count=options.count, with_host=options.with_host,
-                         remark=options.remark, comparison=options.comparison, which=options.weights,
-                         attacks=options.attack, device=options.device)  # fmt: skip
+                         remark=options.remark, comparison=options.comparison, twin=options.twin,
+                         which=options.weights, attacks=options.attack, device=options.device)  # fmt: skip
     except SpartaError as error:
         sys.exit(f"training.publish: {error}")
     print(folder / RESULTS)

@@ -67,9 +67,15 @@ def finish(
     write_whole(out / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
-def keep(record: Mapping[str, Any], folder: Path) -> Path:
-    """Write a record as ``NAME-seedS.json``, or ``NAME-seedS-K.json`` where that is taken: none is ever replaced."""
-    stem = f"{record['config']['name']}-seed{record['config']['seed']}"
+def keep(record: Mapping[str, Any], folder: Path, *, name: str = "") -> Path:
+    """Write a record as ``NAME.json``, or ``NAME-K.json`` where that is taken: none is ever replaced.
+
+    Args:
+        record: plain values.
+        folder: made if need be.
+        name: ``RECIPE-seedS`` of the record's configuration if empty.
+    """
+    stem = name or f"{record['config']['name']}-seed{record['config']['seed']}"
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     k = 1

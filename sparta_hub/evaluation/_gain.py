@@ -55,7 +55,7 @@ def gains(first: Report, second: Report) -> tuple[Gain, ...]:
     Raises:
         ReportError: the reports are not of the same images, attacks, batches and seed.
     """
-    for name in ("data_sha256", "images", "attacks", "batch_size", "seed", "cascade"):
+    for name in ("images", "data_sha256", "attacks", "batch_size", "seed", "cascade"):
         here, there = getattr(first.protocol, name), getattr(second.protocol, name)
         if here != there:
             raise ReportError(

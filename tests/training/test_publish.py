@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sparta_hub
+from sparta_hub.errors import ReportError
 from tests.training.conftest import noise
 from training import publish
 from training.data import in_memory
@@ -16,6 +17,7 @@ from training.engine import train
 from training.errors import ConfigError
 from training.parallel import World
 from training.records import keep
+from training.twins import latest_evaluation
 
 
 @pytest.fixture
@@ -59,6 +61,28 @@ def test_a_run_becomes_an_artifact_that_loads(root, tiny):
     assert json.loads((folder / "results.json").read_text())["training"]["weights"] == "last"
     assert (root / "training/records/tiny-seed3-2.json").is_file()
     assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == record
+
+
+def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
+    train(replace(tiny, family="relu", arguments={}), in_memory(tiny, noise(), World()), root / "relu")
+    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    with pytest.raises(ConfigError, match="--twin NAME, or --comparison"):
+        publish_run(root, comparison="")
+    with pytest.raises(ConfigError, match="has no evaluation of tiny-relu; publish it first, with the same --count"):
+        publish_run(root, comparison="", twin="tiny-relu")
+    publish.publish(root / "relu", "tiny-relu", count=4, with_host=False, remark="a remark", comparison="the baseline")
+    with pytest.raises(ReportError, match="tiny was evaluated with images 3 and tiny-relu with 4"):
+        publish_run(root, comparison="", twin="tiny-relu", count=3)
+    folder = publish_run(root, comparison="", twin="tiny-relu")
+    found = json.loads((folder / "results.json").read_text())["gains"]
+    kept = [latest_evaluation(name, root / "training/records/evaluations") for name in ("tiny", "tiny-relu")]
+    assert [row["attack"] for row in found] == [
+        "clean",
+        *map(str, kept[0].protocol.attacks),
+        "worst case of each image",
+    ]
+    assert found[1]["points"] == kept[0].robust(0).percent - kept[1].robust(0).percent
+    assert "Beside its ReLU twin" in (folder / "README.md").read_text()
 
 
 def test_a_frozen_transfer_is_published_as_what_it_is(root, tiny):
