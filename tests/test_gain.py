@@ -48,9 +48,9 @@ def test_reports_are_compared_image_by_image_and_only_if_they_pair():
     data = Images(x, torch.arange(12) % 3, "tiny", ("a", "b", "c"))
 
     def report(seed: int, limit: int | None = None):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
-        with torch.no_grad():
-            model[1].weight.copy_(torch.randn(3, 48, generator=torch.Generator().manual_seed(seed)))
+        linear = nn.Linear(48, 3)
+        nn.init.normal_(linear.weight, generator=torch.Generator().manual_seed(seed))
+        model = nn.Sequential(nn.Flatten(), linear)
         attack = Attack("fgsm", fgsm, ThreatModel(eps=1 / 255), {})
         return evaluate(model, data, [attack], batch_size=5, seed=0, limit=limit, name=f"model {seed}")
 

@@ -22,6 +22,7 @@ from sparta_hub.eval_command import make_attacks
 from sparta_hub.evaluation import Attack, Report, evaluate, gains
 from sparta_hub.hub import load
 from sparta_hub.threat import ThreatModel
+from sparta_hub.zoo import NAMESPACE
 from training.artifact import trained_network
 from training.config import TrainConfig
 from training.errors import ConfigError
@@ -31,7 +32,6 @@ from training.twins import in_words, latest_evaluation
 from training.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
-NAMESPACE = "sparta-hub"
 BATCH = 100
 
 

@@ -117,11 +117,9 @@ def _fetch(repo: str, name: str, commit: str, digests: list[str | None]) -> Path
             raise ArtifactError(f"{name} of {repo} came from commit {file.parent.name}; asked for was {commit}.")
         if all(_has_digest(file, digest) for digest in wanted):
             return file
-    what = looks_like(file)
-    _discard(file)  # else it would be in the way of the next try
     raise ArtifactError(
-        f"{name} of {repo} arrived twice with another checksum than {wanted[0][:12]}...: {what}. It was removed from "
-        "the cache. Try again; if it stays so, tell those who published it."
+        f"{name} of {repo} arrived twice with another checksum than {wanted[0][:12]}...: {looks_like(file)}. Try "
+        "again; if it stays so, tell those who published it."
     )
 
 
@@ -150,11 +148,6 @@ def _has_digest(file: Path, digest: str) -> bool:
         return sha256_of(file) == digest
     data = file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == digest
-
-
-def _discard(file: Path) -> None:
-    for path in (file.resolve(), file):
-        path.unlink(missing_ok=True)
 
 
 def _remember(folder: Path, revision: str) -> None:

@@ -24,10 +24,10 @@ class Address:
 def parse_address(text: str) -> Address | None:
     """Read ``org/name[@revision]``; None if it is nothing of the kind.
 
-    Both become folder names in the cache, so parts with ``..`` or a dot at an end are no names here.
+    Both become folder names in the cache, so a part that begins with a dot, or is empty, makes it none.
     """
     match = _REPO.fullmatch(text)
-    if not match or ".." in text or "--" in match[1]:
+    if not match:
         return None
     revision = match[2]
     if revision and any(not part or part.startswith(".") for part in revision.split("/")):

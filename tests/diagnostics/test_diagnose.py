@@ -113,9 +113,10 @@ def test_threats_that_make_no_sense_here(robust, images, threat):
 
 
 def test_there_must_be_something_to_look_at(robust, images):
-    for wrong in ({"limit": 0}, {"limit": 2, "batch_size": 0}):
-        with pytest.raises(DataError, match="expected 1 or more"):
-            looked_at(robust, images, **wrong)
+    with pytest.raises(DataError, match="expected 1 or more"):
+        looked_at(robust, images, limit=0)
+    with pytest.raises(DataError, match="expected 1 or more"):
+        looked_at(robust, images, limit=2, batch_size=0)
 
 
 def test_record_plot_and_resumption(undefended, robust, images, tmp_path, capsys):

@@ -28,7 +28,7 @@ def test_the_unchanged_ones_are_read(family, tmp_path):
 
 
 def test_ten_thousand_sites_and_the_weights_of_two(tmp_path):
-    """Found by fuzzing: a config of 1 MB made modules for 400 MB and half a minute before its file was looked at."""
+    """A config of 1 MB made modules for 400 MB and half a minute before its file was looked at."""
     config, weights = json.loads(json.dumps(VALID["sparta"][0])), VALID["sparta"][1]
     config["activation"]["sites"] = [
         {"name": f"G{i // 100 + 1}.B{i % 100 + 1}", "channels": 512} for i in range(10_000)

@@ -105,9 +105,9 @@ def test_a_gated_repository_and_a_private_one(hub, published, as_bob):
 
 
 def test_a_wrong_token_and_where_it_does_not_show(hub, published, monkeypatch, caplog):
-    monkeypatch.setenv("HF_TOKEN", "hf_WrongAndSecret")
+    monkeypatch.setenv("HF_TOKEN", "api_org_WrongAndSecret")
     hub.intercept = lambda request: JSONResponse(
-        {"error": request.headers["authorization"]}, 403, headers={"X-Error-Message": "hf_WrongAndSecret"}
+        {"error": request.headers["authorization"]}, 403, headers={"X-Error-Message": "api_org_WrongAndSecret"}
     )
     with pytest.raises(HubError, match="may not do that") as caught:
         resolve(REPO)
