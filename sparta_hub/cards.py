@@ -11,16 +11,7 @@ from sparta_hub.spec import ArtifactConfig
 TEMPLATE = """\
 # $name
 
-A pretrained **$family** activation set for PyTorch CNNs: $values learned values and statistics for the activations at
-$sites. Put it into a timm network, freeze it, train the rest.
-
-```python
-import sparta_hub
-
-model = sparta_hub.load("$name", model="$other_host", num_classes=10, frozen=True)
-trainable = sum(p.numel() for p in model.parameters())  # frozen weights are buffers: no optimiser sees them
-print(sparta_hub.status(model)[0])
-```
+$opening
 
 ## Where it was trained
 
@@ -54,8 +45,8 @@ one fits, and which do.
 
 ## Limits
 
-A research artifact, **not a certified defence**: it was measured against the attacks named above and no others. An
-input-dependent gate can hide gradients; the diagnostics that would rule this out have not been run on these weights.
+A research artifact, **not a certified defence**: it was measured against the attacks named above and no others.
+$diagnosis
 
 ## Licence and source
 
@@ -64,6 +55,33 @@ Weights: Apache-2.0. An independent implementation of *Sparta: Spatially Attenti
 Data: CIFAR-10 (Krizhevsky 2009), which carries no explicit licence.
 """
 
+
+SET = """\
+A pretrained **$family** activation set for PyTorch CNNs: $values learned values and statistics for the activations at
+$sites. Put it into a timm network, freeze it, train the rest.
+
+```python
+import sparta_hub
+
+model = sparta_hub.load("$name", model="$other_host", num_classes=10, frozen=True)
+trainable = sum(p.numel() for p in model.parameters())  # frozen weights are buffers: no optimiser sees them
+print(sparta_hub.status(model)[0])
+```"""
+
+BASELINE = """\
+A baseline: a trained **$host** whose activations at $sites are **$family**, with nothing to learn. It is here to be
+compared with; there are no activation weights to put into other networks.
+
+```python
+import sparta_hub
+
+model = sparta_hub.load("$name")  # the trained network
+print(sparta_hub.status(model)[0])
+```"""
+
+NO_DIAGNOSIS = (
+    "An input-dependent gate can hide gradients; the diagnostics that would show it have not been run on these weights."
+)
 
 PLAIN = """\
 # $name
@@ -118,7 +136,8 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
     Args:
         name: its short name.
         config: its ``config.json``.
-        results: its ``results.json``: ``training`` (one record), ``evaluation`` (a list), ``remark``, ``comparison``.
+        results: its ``results.json``: ``training`` (one record), ``evaluation`` (a list), ``remark``, ``comparison``,
+            and ``diagnosis``, a paragraph, if there was one.
         values: numbers in its file of weights.
 
     Raises:
@@ -133,11 +152,9 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
         training, evaluation = results["training"], results["evaluation"]
         text = Template(TEMPLATE).substitute(
             name=_code(name),
-            family=_text(config.activation.family),
-            values=f"{values:,}",
-            sites=", ".join(_text(site.name) for site in config.activation.sites),
+            opening=_opening(name, config, values),
+            diagnosis=_paragraph(results.get("diagnosis", NO_DIAGNOSIS)),
             channels="/".join(str(site.channels) for site in config.activation.sites),
-            other_host="resnet34_cifar" if origin.host != "resnet34_cifar" else "resnet18_cifar",
             host=_text(origin.host),
             stem=_text(origin.stem),
             num_classes=origin.num_classes,
@@ -181,6 +198,20 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
         ],
     )
     return f"---\n{data.to_yaml()}\n---\n\n{text}"
+
+
+def _opening(name: str, config: ArtifactConfig, values: int) -> str:
+    """What it is, and how to use it; a family with nothing learned is a baseline."""
+    origin = config.activation.origin
+    assert origin is not None
+    return Template(SET if values else BASELINE).substitute(
+        name=_code(name),
+        family=_text(config.activation.family),
+        values=f"{values:,}",
+        sites=", ".join(_text(site.name) for site in config.activation.sites),
+        host=_text(origin.host),
+        other_host="resnet34_cifar" if origin.host != "resnet34_cifar" else "resnet18_cifar",
+    )
 
 
 def _text(value: object) -> str:

@@ -56,7 +56,8 @@ def test_it_works_in_a_clean_environment_outside_the_checkout(wheel, tmp_path):
     )
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("(2, 10) [") and "'sparta-res18-cifar'" in done.stdout
+    assert done.stdout.startswith("(2, 10) [")
+    assert "'sparta-res18-cifar'" in done.stdout
     command = subprocess.run(
         [python, "-m", "sparta_hub.cli", "list"], cwd=tmp_path, capture_output=True, text=True, check=True
     )

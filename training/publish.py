@@ -6,12 +6,13 @@ Evaluates what it has just written, not what was in memory; writes the record, t
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, save_model, sha256_of
 from sparta_hub.attacks import pgd
@@ -19,7 +20,7 @@ from sparta_hub.cards import render_card
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
 from sparta_hub.eval_command import make_attacks
-from sparta_hub.evaluation import Attack, Report, evaluate, gains
+from sparta_hub.evaluation import Attack, Gain, Report, evaluate, gains
 from sparta_hub.hub import load
 from sparta_hub.threat import ThreatModel
 from sparta_hub.zoo import NAMESPACE
@@ -82,20 +83,33 @@ def publish(
                       limit=count, progress=True, name=name)  # fmt: skip
     keep(report.to_json(), records / "evaluations", name=name)  # at once: what follows may fail
     training = training_row(config, record)
-    found = gains(report, other) if other else ()
+    rows = rows_of(report)
+    found = _named(gains(report, other), rows) if other else ()
     results = {
         "training": training | {"weights": kind},
-        "evaluation": rows_of(report),
+        "evaluation": rows,
         "remark": remark,
         "comparison": comparison or in_words(twin, found),
         "gains": [{"twin": twin, **asdict(gain)} for gain in found],
     }
-    written = save_model(model.to("cpu"), folder, results=results, with_host=with_host)
+    write(name, model.to("cpu"), results, with_host=with_host)
+    keep(record | {"artifact": name, "weights": kind, "evaluation": results["evaluation"]}, records)
+    return folder
+
+
+def write(name: str, model: nn.Module, results: Mapping[str, Any], *, with_host: bool) -> None:
+    """Write ``model_cards/NAME`` with its results and card, and its checksums into the registry."""
+    folder = ROOT / "model_cards" / name
+    written = save_model(model, folder, results=results, with_host=with_host)
     values = sum(t.numel() for t in read_artifact(folder).tensors.values())
     (folder / CARD).write_text(render_card(name, written, results, values=values), encoding="utf-8")
     register(name)
-    keep(record | {"artifact": name, "weights": kind, "evaluation": results["evaluation"]}, records)
-    return folder
+
+
+def _named(found: Sequence[Gain], rows: Sequence[Mapping[str, Any]]) -> list[Gain]:
+    """Gains that call the attacks what the rows call them; the last one is the worst case, which has no row."""
+    *own, worst = found
+    return [*(replace(gain, attack=row["attack"]) for gain, row in zip(own, rows, strict=True)), worst]
 
 
 def pgd20(threat: ThreatModel) -> Attack:
