@@ -6,6 +6,7 @@ import timm
 import torch
 
 from sparta_hub.data import Images
+from training import publish
 from training.config import TrainConfig
 
 HOST = "test_resnet" if timm.is_model("test_resnet") else "resnet10t"  # as small as timm has one with four stages
@@ -38,3 +39,16 @@ def environment(tmp_path) -> dict[str, str]:
     y = np.arange(60) % 10
     np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     return {**os.environ, "SPARTA_DATA": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A place to publish to, with a data set."""
+    images = noise()
+    x = images.x.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=images.y, x_test=x, y_test=images.y)
+    monkeypatch.setenv("SPARTA_DATA", str(tmp_path))
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    (tmp_path / "sparta_hub").mkdir()
+    (tmp_path / "sparta_hub/registry.json").write_text("{}")
+    return tmp_path

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,18 +17,6 @@ from training.errors import ConfigError
 from training.parallel import World
 from training.records import keep
 from training.twins import latest_evaluation
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    images = noise()
-    x = images.x.permute(0, 2, 3, 1).numpy()
-    np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=images.y, x_test=x, y_test=images.y)
-    monkeypatch.setenv("SPARTA_DATA", str(tmp_path))
-    monkeypatch.setattr(publish, "ROOT", tmp_path)
-    (tmp_path / "sparta_hub").mkdir()
-    (tmp_path / "sparta_hub/registry.json").write_text("{}")
-    return tmp_path
 
 
 def publish_run(root, **more):

@@ -1,0 +1,40 @@
+"""A diagnosis goes onto the card of the weights it was made with, and of no others."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import sparta_hub
+from sparta_hub import ThreatModel
+from sparta_hub.data import load_images
+from tests.training.conftest import noise
+from training import diagnosed, publish
+from training.data import in_memory
+from training.engine import train
+from training.errors import ConfigError
+from training.parallel import World
+
+
+def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny):
+    for name, config in (("one", tiny), ("two", replace(tiny, seed=tiny.seed + 1))):
+        train(config, in_memory(config, noise(), World()), root / name)
+        publish.publish(root / name, name, count=4, with_host=True, remark="a remark", comparison="a comparison")
+    folder, out = root / "model_cards" / "one", root / "diagnosis"
+    before = (folder / "README.md").read_text()
+    assert "have not been run on these weights" in before
+    found = sparta_hub.diagnose(
+        sparta_hub.load(folder), load_images("cifar10", "test"), ThreatModel(), batch_size=2, seed=0, limit=2,
+        quick=True, out=out, name="one",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="is of other weights than .*two holds; run sparta-hub diagnose two again"):
+        diagnosed.put("two", out / "diagnosis.json")
+    weights = (folder / "activations.safetensors").read_bytes()
+    diagnosed.put("one", out / "diagnosis.json")
+    card = (folder / "README.md").read_text()
+    assert "on the first 2 test images" in card
+    assert f"{found.worst_case:.1f} % hold" in card
+    assert "have not been run" not in card
+    assert (folder / "activations.safetensors").read_bytes() == weights
+    assert json.loads((root / "training/records/diagnoses/one.json").read_text()) == found.to_json()
+    sparta_hub.load(folder)
