@@ -30,12 +30,12 @@ class Progress:
 
     Args:
         step: optimiser steps done.
-        seconds: of training and validation, over all sessions, but for work that was lost.
+        seconds: of training and validation, over all launches, but for work that was lost.
         pending: losses of the steps since the last line of the log.
         loss_sum, loss_count: of the losses since the last validation.
         history: the validations.
         log: lines of the log.
-        sessions: where the run was begun and gone on with: step and provenance.
+        launches: where the run was begun and gone on with: step and provenance.
     """
 
     step: int = 0
@@ -45,7 +45,7 @@ class Progress:
     loss_count: int = 0
     history: list[Validation] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
-    sessions: list[dict[str, Any]] = field(default_factory=list)
+    launches: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class _Run:
             raise CheckpointError(
                 f"The processes find different checkpoints in {out}; expected a folder that all share."
             )
-        self.progress.sessions.append({"step": self.progress.step, **provenance(world.device, world.count)})
+        self.progress.launches.append({"step": self.progress.step, **provenance(world.device, world.count)})
         self.log: Log | None = None
         if world.speaks:
             self.log = Log(out, self.progress.log, name=config.name, step=self.progress.step, steps=self.length.steps)

@@ -60,8 +60,8 @@ def finish(
         "overfitted_at_step": next((v.step for i, v in enumerate(history) if has_overfitted(history[: i + 1])), None),
         "validations": [asdict(v) for v in history],
         "losses": [[row["step"], round(row["loss"], 4)] for row in losses[:: -(-len(losses) // LOSSES) or 1]],
-        "sessions": progress.sessions,
-        **{key: value for key, value in progress.sessions[-1].items() if key != "step"},
+        "launches": progress.launches,
+        **{key: value for key, value in progress.launches[-1].items() if key != "step"},
     }
     draw_curve(progress.log, out / CURVE, title=f"{config.name}, seed {config.seed}")
     write_whole(out / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())

@@ -119,8 +119,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch
         whole, parts = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "parts"))
         assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert without_time(rows(tmp_path / "parts")) == without_time(rows(tmp_path / "whole"))
-    sessions = json.loads((tmp_path / "parts/training.json").read_text())["sessions"]
-    assert [s["step"] for s in sessions] == [0, at - at % 2]
+    launches = json.loads((tmp_path / "parts/training.json").read_text())["launches"]
+    assert [s["step"] for s in launches] == [0, at - at % 2]
 
 
 def test_how_often_it_is_logged_and_kept_changes_nothing(tiny, tmp_path):
