@@ -51,9 +51,9 @@ def diagnose_command(
     from sparta_hub.data import load_images
     from sparta_hub.diagnostics import diagnose
     from sparta_hub.network_option import load_network
-    from sparta_hub.threat import ThreatModel
+    from sparta_hub.threat import USUAL, ThreatModel
 
-    threat = ThreatModel.parse(eps or ("0.5" if norm == "l2" else "8/255"), norm=norm)
+    threat = ThreatModel.parse(eps or USUAL[norm], norm=norm)
     data = load_images(data_name, "test", size=input_size, limit=limit or (50 if quick else 200))
     classes = data.num_classes
     model = load_network(name, host=host, weights=weights, num_classes=classes, command="diagnose")

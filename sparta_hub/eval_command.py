@@ -12,7 +12,7 @@ from torch import Tensor
 from sparta_hub.attacks import ATTACKS, PRESETS
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Argument, Attack
-from sparta_hub.threat import Norm, ThreatModel
+from sparta_hub.threat import USUAL, Norm, ThreatModel
 
 
 def make_attacks(
@@ -42,8 +42,8 @@ def make_attacks(
             f"There is no attack {unknown[0]!r}; expected one of {', '.join(ATTACKS)}, "
             f"or a preset: {', '.join(PRESETS)}."
         )
-    default = "0.5" if norm == "l2" else "8/255"
-    threat = ThreatModel.parse(eps or default, norm=norm or "linf", targeted=targeted)
+    norm_or_usual = norm or "linf"
+    threat = ThreatModel.parse(eps or USUAL[norm_or_usual], norm=norm_or_usual, targeted=targeted)
     given: dict[str, Argument] = {"steps": steps, "step_size": _number("step size", step_size), "restarts": restarts}
     given = {option: value for option, value in given.items() if value is not None}
     early: dict[str, Argument] = {"early_stop": True} if early_stop else {}

@@ -10,6 +10,7 @@ from torch import Tensor
 from sparta_hub.errors import AttackError
 
 Norm = Literal["linf", "l2"]
+USUAL: dict[Norm, str] = {"linf": "8/255", "l2": "0.5"}  # the radius where none is given
 
 
 @dataclass(frozen=True)

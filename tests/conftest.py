@@ -25,6 +25,15 @@ HAS_PREACT = "basic" in signature(ResNetV2).parameters
 needs_preact = pytest.mark.skipif(not HAS_PREACT, reason="timm before 1.0.10 has no pre-activation basic blocks")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny networks gain nothing from threads, and on a busy machine they wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)

@@ -3,16 +3,14 @@
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from sparta_hub.data import SOURCES, data_root
 from sparta_hub.errors import ArtifactError, DataError, HubError, NameNotFoundError
+from sparta_hub.evaluation._batch import counted
 from sparta_hub.hosts import create_host
 from sparta_hub.provenance import hardware
 from sparta_hub.surgery import status
@@ -215,12 +213,13 @@ def _measure(config: TrainConfig, data: DataSize, world: World, length: Length) 
         parts = assemble(config, data.classes, world)
         few = batch = min(TRIAL, config.batch_size)
         _timed(config, parts, data, few, world, length, 0)  # the first one is slower
-        with _counted(parts.model) as (forwards, backwards):
+        with counted(parts.model) as images:  # that went forward, and whose gradient came back
             took = _timed(config, parts, data, few, world, length, 1)
         if 3 * took * config.batch_size / few <= BUDGET:
             batch = config.batch_size
             took = min(_timed(config, parts, data, batch, world, length, step) for step in (2, 3, 4))
-    return Cost(len(forwards), len(backwards), took * config.batch_size / batch, batch, _memory(world.device))
+    forwards, backwards = (count // few for count in images)
+    return Cost(forwards, backwards, took * config.batch_size / batch, batch, _memory(world.device))
 
 
 def _timed(
@@ -236,24 +235,6 @@ def _timed(
     train_step(replace(config, batch_size=batch), parts, x, y, step=step, length=length, world=world)
     _wait(world.device)
     return time.perf_counter() - begun
-
-
-@contextmanager
-def _counted(model: nn.Module) -> Iterator[tuple[list[None], list[None]]]:
-    """Inside, the lists grow with every forward pass, and with every gradient that comes back through the output."""
-    forwards: list[None] = []
-    backwards: list[None] = []
-
-    def forth(_model: nn.Module, _inputs: Any, output: Tensor) -> None:
-        forwards.append(None)
-        if output.requires_grad:
-            output.register_hook(lambda _gradient: backwards.append(None))
-
-    hook = model.register_forward_hook(forth)
-    try:
-        yield forwards, backwards
-    finally:
-        hook.remove()
 
 
 def _wait(device: torch.device) -> None:

@@ -1,20 +1,9 @@
 """Small honest networks, made once."""
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 from sparta_hub.data import load_bundled
 from tests.diagnostics.networks import made
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
