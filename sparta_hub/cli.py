@@ -15,8 +15,7 @@ import click
 from sparta_hub import __version__, hub_command
 from sparta_hub.diagnose_command import diagnose_command
 from sparta_hub.errors import SpartaError
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
 
 
 class _Commands(click.Group):
@@ -43,7 +42,7 @@ def main() -> None:
 @main.command("list")
 @click.option("--hub", is_flag=True, help="List all repositories on the Hub that are of sparta-hub.")
 @click.option("--author", help="With --hub: only those of this user or organisation.")
-@_JSON
+@JSON
 def list_command(hub: bool, author: str | None, as_json: bool) -> None:
     """List the activation sets that this installation knows, and the families."""
     if hub:
@@ -66,7 +65,7 @@ def list_command(hub: bool, author: str | None, as_json: bool) -> None:
 
 @main.command("info")
 @click.argument("name")
-@_JSON
+@JSON
 def info_command(name: str, as_json: bool) -> None:
     """Show what NAME is: family, sites, origin, measured figures."""
     from sparta_hub.hub import info
@@ -98,7 +97,7 @@ def info_command(name: str, as_json: bool) -> None:
 @click.option(
     "--input-size", type=click.IntRange(1), help="Height and width of the images; the network's default if absent."
 )
-@_JSON
+@JSON
 def check_command(name: str, model: str, input_size: int | None, as_json: bool) -> None:
     """Say whether NAME fits the timm network MODEL, and if not, which networks it fits. Exit code 3: it does not."""
     from sparta_hub.hub import check
@@ -128,7 +127,7 @@ def check_command(name: str, model: str, input_size: int | None, as_json: bool) 
     show_default=True,
     help="Folder of the figure.",
 )
-@_JSON
+@JSON
 def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_json: bool) -> None:
     """Train a frozen SPARTA and its ReLU twin on real images, attack both, print a table and save a figure.
 
@@ -151,9 +150,9 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
 
 @main.command("eval")
 @click.argument("name")
-@click.option("--data", "data_name", required=True, help="Data set: cifar10, svhn, ..., or a folder (with a slash).")
+@DATA
 @click.option("--attack", "attacks", multiple=True, default=("pgd",), show_default=True, help="May be repeated.")
-@click.option("--eps", help="Radius, as 8/255 (the default) or 0.03; L2: 0.5.")
+@EPS
 @click.option("--norm", type=click.Choice(["linf", "l2"]), help="linf by default.")
 @click.option("--targeted", is_flag=True, help="Towards a wrong class, drawn uniformly for each image.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of the attacks that have some.")
@@ -163,12 +162,12 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
 @click.option("--fast", is_flag=True, help="Attack a faster copy where it proves as good; PGD drops broken images.")
 @click.option("--limit", type=click.IntRange(1), help="Measure the first so many images.")
 @click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
-@click.option("--input-size", type=click.IntRange(1), help="Height and width for folders of images.")
-@click.option("--model", "host", help="timm network to put NAME's activations into, instead of the one it came from.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model.")
+@SEED
+@INPUT_SIZE
+@HOST
+@WEIGHTS
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Report; a second run goes on from there.")
-@_JSON
+@JSON
 def eval_command(
     name: str,
     data_name: str,

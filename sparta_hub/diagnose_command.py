@@ -7,23 +7,25 @@ from typing import Literal
 
 import click
 
+from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
+
 
 @click.command("diagnose")
 @click.argument("name")
-@click.option("--data", "data_name", required=True, help="Data set: cifar10, svhn, ..., or a folder (with a slash).")
-@click.option("--eps", help="Radius, as 8/255 (the default) or 0.03; L2: 0.5.")
+@DATA
+@EPS
 @click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
 @click.option("--twin", help="NAME of a network of the same task, such as a ReLU twin, whose attacks are tried too.")
 @click.option("--quick", is_flag=True, help="A first look: fewer steps, and 50 images.")
 @click.option("--limit", type=click.IntRange(1), help="Look at the first so many images; 200, or 50 with --quick.")
 @click.option("--batch-size", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
-@click.option("--input-size", type=click.IntRange(1), help="Height and width for folders of images.")
-@click.option("--model", "host", help="timm network to put NAME's activations into, instead of the one it came from.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model.")
+@SEED
+@INPUT_SIZE
+@HOST
+@WEIGHTS
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for record and plot.")
 @click.option("--strict", is_flag=True, help="Exit code 1 if anything is suspect.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+@JSON
 def diagnose_command(
     name: str,
     data_name: str,

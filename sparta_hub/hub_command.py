@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from sparta_hub.options import JSON
 from sparta_hub.zoo import NAMESPACE
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
 _DRY = click.option("--dry-run", is_flag=True, help="Check, and show what would be sent; no network.")
 _PRIVATE = click.option("--private/--public", default=None, help="For a new repository; else as the namespace has it.")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -23,7 +23,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--create-pr", is_flag=True, help="Propose it as a pull request.")
 @click.option("--tag", "tags", multiple=True, help="Git tag for the commit, such as v1; may be repeated.")
 @_DRY
-@_JSON
+@JSON
 def push_command(
     folder: Path,
     repo: str,
@@ -47,7 +47,7 @@ def push_command(
 @click.argument("name")
 @click.option("--model", "host", help="timm network to put it into; else the one it was trained in.")
 @click.option("--num-classes", type=click.IntRange(1), help="Classes of the head.")
-@_JSON
+@JSON
 def load_command(name: str, host: str | None, num_classes: int | None, as_json: bool) -> None:
     """Fetch NAME if need be, put it into a network, and show what stands where. The cache then serves it offline."""
     from sparta_hub.hub import load
@@ -63,7 +63,7 @@ def load_command(name: str, host: str | None, num_classes: int | None, as_json: 
 
 @click.command("verify-files")
 @click.argument("name")
-@_JSON
+@JSON
 def verify_files_command(name: str, as_json: bool) -> None:
     """Compare all files of NAME with their sha256. Exit code 1: one is damaged, or one that is needed is missing."""
     from sparta_hub.hub import verify_files
@@ -85,7 +85,7 @@ def verify_files_command(name: str, as_json: bool) -> None:
 @click.option("--tag", "tags", multiple=True, help="Git tag for the commits; may be repeated.")
 @click.option("--registry", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Registry to update.")
 @_DRY
-@_JSON
+@JSON
 def release_command(
     source: Path, namespace: str, tags: tuple[str, ...], registry: Path | None, dry_run: bool, as_json: bool
 ) -> None:
@@ -103,7 +103,7 @@ def release_command(
 @click.option("--static", is_flag=True, help="Publish FOLDER/static instead: free, without compute.")
 @_PRIVATE
 @_DRY
-@_JSON
+@JSON
 def push_space_command(
     folder: Path, repo: str, static: bool, private: bool | None, dry_run: bool, as_json: bool
 ) -> None:

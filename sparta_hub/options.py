@@ -1,0 +1,19 @@
+"""Options that several commands share. Light, so that the command line starts at once."""
+
+from pathlib import Path
+
+import click
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+DATA = click.option(
+    "--data", "data_name", required=True, help="Data set: cifar10, svhn, ..., or a folder (with a slash)."
+)
+EPS = click.option("--eps", help="Radius, as 8/255 (the default) or 0.03; L2: 0.5.")
+SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
+INPUT_SIZE = click.option("--input-size", type=click.IntRange(1), help="Height and width for folders of images.")
+HOST = click.option(
+    "--model", "host", help="timm network to put NAME's activations into, instead of the one it came from."
+)
+WEIGHTS = click.option(
+    "--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model."
+)
