@@ -27,7 +27,9 @@ _HOME = {  # public name -> the module that defines it, imported on first use: `
     "save": "hub",
     "sites": "surgery",
     "status": "surgery",
+    "transfers": "hub",
     "unfreeze": "surgery",
+    "verify": "hub",
     "verify_files": "hub",
 }
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from sparta_hub.compatibility import compatible_hosts
     from sparta_hub.diagnostics import diagnose
     from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, SiteError, SpartaError, SpecError
-    from sparta_hub.hub import check, info, list_models, load, push_to_hub, save, verify_files
+    from sparta_hub.hub import check, info, list_models, load, push_to_hub, save, transfers, verify, verify_files
     from sparta_hub.spec import ActivationSpec
     from sparta_hub.surgery import disabled, eject, freeze, inject, sites, status, unfreeze
     from sparta_hub.threat import ThreatModel
@@ -63,7 +65,9 @@ __all__ = [
     "save",
     "sites",
     "status",
+    "transfers",
     "unfreeze",
+    "verify",
     "verify_files",
 ]
 

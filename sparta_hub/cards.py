@@ -1,12 +1,13 @@
 """Model cards: spec and records in, README.md out. A value that is missing is an error, never a blank."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from string import Template
 from typing import Any
 
 from sparta_hub.errors import ArtifactError
 from sparta_hub.spec import ArtifactConfig
+from sparta_hub.transfer import IN_WORDS, Transfer, read_transfers
 
 TEMPLATE = """\
 # $name
@@ -32,11 +33,19 @@ $remark
 On the network it was trained in, with averaged weights, on the first $count images of $dataset's test split, in the
 official order. Images that are misclassified already count as broken.
 
-| attack | accuracy | 95 % interval | images |
-|---|---|---|---|
+| attack | accuracy | 95 % interval | gain | images |
+|---|---|---|---|---|
 $rows
 
 $comparison
+
+## What it costs
+
+$cost
+
+## Transfer
+
+$transfer
 
 ## Hosts
 
@@ -48,13 +57,37 @@ one fits, and which do.
 A research artifact, **not a certified defence**: it was measured against the attacks named above and no others.
 $diagnosis
 
+## How to verify
+
+`sparta-hub verify-files $name` compares every file with its checksum. `sparta-hub verify $name --limit 100` measures
+the figures above again, on the first 100 of the same images with the same attacks and seed, and says how many images
+differ and whether each accuracy lies in its interval. The flags of every image are in `results.json`.
+
 ## Licence and source
 
 Weights: Apache-2.0. An independent implementation of *Sparta: Spatially Attentive and Adversarially Robust Activation*
 (Guo et al., [arXiv:2105.08269](https://arxiv.org/abs/2105.08269)); the wiring was reconstructed from the paper's text.
-Data: CIFAR-10 (Krizhevsky 2009), which carries no explicit licence.
+Data: $licence.
+
+```bibtex
+@article{guo2021sparta,
+  title = {Sparta: Spatially Attentive and Adversarially Robust Activation},
+  author = {Guo, Qing and Juefei-Xu, Felix and Zhou, Changqing and Feng, Wei and Liu, Yang and Wang, Song},
+  journal = {arXiv preprint arXiv:2105.08269},
+  year = {2021}
+}
+```
 """
 
+LICENCES = {
+    "cifar10": "CIFAR-10 (Krizhevsky 2009), which carries no explicit licence",
+    "cifar100": "CIFAR-100 (Krizhevsky 2009), without an explicit licence; 10 test images are also training images",
+    "gtsrb": "German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012); 8 test images are training images too",
+    "fashion_mnist": "Fashion-MNIST (Xiao et al. 2017), MIT licence",
+    "svhn": "SVHN (Netzer et al. 2011), for non-commercial use",
+    "tiny_imagenet": "Tiny ImageNet (Stanford CS231n), images of ImageNet, for non-commercial research",
+    "imagenet": "ImageNet (Russakovsky et al. 2015), for non-commercial research and education",
+}
 
 SET = """\
 A pretrained **$family** activation set for PyTorch CNNs: $values learned values and statistics for the activations at
@@ -78,6 +111,26 @@ import sparta_hub
 model = sparta_hub.load("$name")  # the trained network
 print(sparta_hub.status(model)[0])
 ```"""
+
+COST = (
+    "In a $host of $host_parameters parameters the set adds $parameters (+$share %) and does $flops times the "
+    "floating-point work of ReLU. Against ReLU in one run ($precision, $hardware), inference took $inference times as "
+    "long, a training step $train times, and $frozen times with the set frozen (record `$record`)."
+)
+
+NO_COST = "Nothing: ReLU is what the host has."
+
+TRANSFER = (
+    "Each place has one recipe, seed and budget for all its rows; accuracies and paired gains with 95 % intervals, on "
+    "the first images of the test split."
+)
+
+TRANSFER_HEAD = (
+    "| set | host | data | activation | seed | attack | accuracy | gain over ReLU, points |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+NO_TRANSFER = "Not measured yet."
 
 NO_DIAGNOSIS = (
     "An input-dependent gate can hide gradients; the diagnostics that would show it have not been run on these weights."
@@ -163,13 +216,17 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
             threat=_text(origin.threat),
             count=f"{max(row['images'] for row in evaluation):,}",
             rows="\n".join(
-                f"| {_text(r['attack'])} | {r['accuracy']:.1f} % | {r['low']:.1f}–{r['high']:.1f} | {r['images']:,} |"
+                f"| {_text(r['attack'])} | {r['accuracy']:.1f} % | {r['low']:.1f}–{r['high']:.1f} "
+                f"| {_gain(results.get('gains', ()), r['attack'])} | {r['images']:,} |"
                 for r in evaluation
             ),
             minutes=f"{training['seconds'] / 60:.0f}",
             images=f"{training['images']:,}",
             steps=f"{training['steps']:,}",
             remark=_paragraph(results["remark"]),
+            cost=_cost(results["overhead"]) if values else NO_COST,
+            transfer=_transfers(results),
+            licence=LICENCES[origin.dataset],
             comparison=_paragraph(results["comparison"]),
             **{k: _code(training[k]) for k in ("recipe", "commit")},
             **{k: _text(training[k]) for k in ("method", "batch_size", "epochs", "seed", "hardware", "torch")},
@@ -212,6 +269,39 @@ def _opening(name: str, config: ArtifactConfig, values: int) -> str:
         host=_text(origin.host),
         other_host="resnet34_cifar" if origin.host != "resnet34_cifar" else "resnet18_cifar",
     )
+
+
+def _cost(overhead: Mapping[str, Any]) -> str:
+    """What ``benchmarks/activation_overhead.py`` measured of the family."""
+    counts = {key: f"{overhead[key]:,}" for key in ("parameters", "host_parameters")}
+    ratios = {key: f"{overhead[key]:.2f}" for key in ("flops", "inference", "train", "frozen")}
+    words = {key: _text(overhead[key]) for key in ("host", "precision", "hardware")}
+    share = f"{100 * overhead['parameters'] / overhead['host_parameters']:.1f}"
+    return Template(COST).substitute(share=share, record=_code(overhead["record"]), **counts, **ratios, **words)
+
+
+def _transfers(results: Mapping[str, Any]) -> str:
+    table = transfer_table(read_transfers(results.get("transfers", ())))
+    return f"{TRANSFER}\n\n{table}" if table else NO_TRANSFER
+
+
+def transfer_table(rows: Iterable[Transfer]) -> str:
+    """Transfers as a Markdown table, a row for each attack; empty if there are none."""
+    lines = [
+        " | ".join(
+            (f"| {_text(row.source)}", _text(row.host), _text(row.dataset), IN_WORDS[row.mode], str(row.seed),
+             _text(attack), f"{accuracy.percent:.1f} % [{accuracy.low:.1f}, {accuracy.high:.1f}]",
+             row.gain(attack))
+        ) + " |"
+        for row in rows
+        for attack, accuracy in row.accuracies.items()
+    ]  # fmt: skip
+    return "\n".join([TRANSFER_HEAD, *lines]) if lines else ""
+
+
+def _gain(gains: Iterable[Mapping[str, Any]], attack: str) -> str:
+    found = next((gain for gain in gains if gain["attack"] == attack), None)
+    return f"{found['points']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]" if found else "–"
 
 
 def _text(value: object) -> str:

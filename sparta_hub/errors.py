@@ -35,3 +35,9 @@ class AttackError(SpartaError):
 
 class ReportError(SpartaError):
     """A record of an evaluation is damaged, of another format, or of another evaluation than the one asked for."""
+
+
+def short(value: object) -> str:
+    """``repr`` that cannot fill a screen."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""The commands of ``sparta-hub`` that speak with the Hub: ``push | load | verify-files | release | push-space``."""
+"""The commands of ``sparta-hub`` on published sets: ``push | load | verify | verify-files | release | push-space``."""
 
 import json
 import sys
@@ -79,6 +79,32 @@ def verify_files_command(name: str, as_json: bool) -> None:
         sys.exit(1)
 
 
+@click.command("verify")
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many images; all of the record by default.")
+@click.option("--attack", "attacks", multiple=True, help="Only this attack of the record; may be repeated.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
+@JSON
+def verify_command(name: str, limit: int | None, attacks: tuple[str, ...], device: str, as_json: bool) -> None:
+    """Measure again what the card of NAME says. Exit code 3: a figure lies outside the card's 95 % interval."""
+    from sparta_hub.hub import verify
+
+    verdicts = verify(name, limit=limit, attacks=attacks, device=device, progress=True)
+    if as_json:
+        rows = [{"attack": v.attack, "card": asdict(v.card), "here": asdict(v.here), "differ": v.differ,
+                 "within": v.within} for v in verdicts]  # fmt: skip
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for v in verdicts:
+            place = "within" if v.within else "OUTSIDE"
+            click.echo(
+                f"{place:<8}{v.attack}: {v.here.percent:.1f} % of {v.here.images:,} images here, the card's record has "
+                f"{v.card}; {v.differ} images differ"
+            )
+    if not all(v.within for v in verdicts):
+        sys.exit(3)
+
+
 @click.command("release")
 @click.option("--source", type=_FOLDER, default=Path("model_cards"), show_default=True, help="Folder of the artifacts.")
 @click.option("--namespace", default=NAMESPACE, show_default=True, help="User or organisation.")
@@ -133,4 +159,4 @@ def _show_pushed(pushed: "list | tuple", as_json: bool) -> None:  # of Pushed
             click.echo(f"  commit {one.commit}\n  {one.url}")
 
 
-COMMANDS = (push_command, load_command, verify_files_command, release_command, push_space_command)
+COMMANDS = (push_command, load_command, verify_command, verify_files_command, release_command, push_space_command)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from sparta_hub.errors import SpecError
+from sparta_hub.errors import SpecError, short
 from sparta_hub.placement import check_placement, site_key
 
 FORMAT_VERSION = 1
@@ -23,12 +23,10 @@ class SiteSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or len(self.name) > 200 or not _PATH.fullmatch(self.name):
-            raise SpecError(
-                f"A site is called {_short(self.name)}; expected a name such as 'G4.B2' or 'layer1.0.act1'."
-            )
+            raise SpecError(f"A site is called {short(self.name)}; expected a name such as 'G4.B2' or 'layer1.0.act1'.")
         if self.channels is not None and not (_is_int(self.channels) and 1 <= self.channels <= _MAX_CHANNELS):
             raise SpecError(
-                f"Site {self.name} has channels {_short(self.channels)}; expected an integer from 1 to {_MAX_CHANNELS}."
+                f"Site {self.name} has channels {short(self.channels)}; expected an integer from 1 to {_MAX_CHANNELS}."
             )
 
     @property
@@ -61,11 +59,11 @@ class Origin:
         for name in ("host", "stem", "dataset", "threat"):
             value = getattr(self, name)
             if not isinstance(value, str) or len(value) > 200:
-                raise SpecError(f"origin.{name} is {_short(value)}; expected a short text.")
+                raise SpecError(f"origin.{name} is {short(value)}; expected a short text.")
         for name in ("num_classes", "input_size"):
             value = getattr(self, name)
             if not (_is_int(value) and 1 <= value <= 1_000_000):
-                raise SpecError(f"origin.{name} is {_short(value)}; expected an integer from 1 to 1,000,000.")
+                raise SpecError(f"origin.{name} is {short(value)}; expected an integer from 1 to 1,000,000.")
 
 
 @dataclass(frozen=True)
@@ -88,20 +86,20 @@ class ActivationSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.family, str):
-            raise SpecError(f"family is {_short(self.family)}; expected the name of an activation family.")
+            raise SpecError(f"family is {short(self.family)}; expected the name of an activation family.")
         if not isinstance(self.arguments, Mapping):
-            raise SpecError(f"arguments is {_short(self.arguments)}; expected an object of names and values.")
+            raise SpecError(f"arguments is {short(self.arguments)}; expected an object of names and values.")
         for name, value in self.arguments.items():
             if not isinstance(name, str) or not isinstance(value, Argument):
                 raise SpecError(
-                    f"Argument {_short(name)} is {_short(value)}; expected a number, text, true, false or null."
+                    f"Argument {short(name)} is {short(value)}; expected a number, text, true, false or null."
                 )
         check_placement(self.placement)
         if not self.sites or len(self.sites) > 10_000:
             raise SpecError(f"The spec names {len(self.sites)} sites; expected 1 to 10,000.")
         names = [site.name for site in self.sites]
         if len(set(names)) < len(names):
-            raise SpecError(f"The spec names a site twice: {_short(names)}.")
+            raise SpecError(f"The spec names a site twice: {short(names)}.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``json.dumps``."""
@@ -118,7 +116,7 @@ class ActivationSpec:
         """Rebuild a spec from ``to_json``'s values; anything missing, unknown or of another type is a ``SpecError``."""
         data = read_object(cls, value, "activation")
         if not isinstance(data["sites"], list):
-            raise SpecError(f"activation.sites is {_short(data['sites'])}; expected a list.")
+            raise SpecError(f"activation.sites is {short(data['sites'])}; expected a list.")
         data["sites"] = tuple(SiteSpec(**read_object(SiteSpec, site, "a site")) for site in data["sites"][:10_001])
         if data["origin"] is not None:
             data["origin"] = Origin(**read_object(Origin, data["origin"], "origin"))
@@ -143,12 +141,12 @@ class ArtifactConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.files, Mapping):
-            raise SpecError(f"files is {_short(self.files)}; expected an object of file names and sha256.")
+            raise SpecError(f"files is {short(self.files)}; expected an object of file names and sha256.")
         for name, digest in self.files.items():
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
-                raise SpecError(f"files names {_short(name)}; expected a plain file name, without a folder.")
+                raise SpecError(f"files names {short(name)}; expected a plain file name, without a folder.")
             if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
-                raise SpecError(f"files gives {name} the sha256 {_short(digest)}; expected 64 hexadecimal digits.")
+                raise SpecError(f"files gives {name} the sha256 {short(digest)}; expected 64 hexadecimal digits.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``json.dumps``."""
@@ -164,14 +162,14 @@ class ArtifactConfig:
     def from_json(cls, value: Any) -> "ArtifactConfig":
         """Rebuild a config; one of another format version or with unknown keys is a ``SpecError``."""
         if not isinstance(value, dict):
-            raise SpecError(f"config.json holds {_short(value)}; expected an object.")
+            raise SpecError(f"config.json holds {short(value)}; expected an object.")
         version = value.get("format_version")
         if version != FORMAT_VERSION:
             newer = isinstance(version, int) and version > FORMAT_VERSION
             todo = " Upgrade with: pip install -U sparta-hub" if newer else ""
-            raise SpecError(f"format_version is {_short(version)}; this sparta-hub reads {FORMAT_VERSION}.{todo}")
+            raise SpecError(f"format_version is {short(version)}; this sparta-hub reads {FORMAT_VERSION}.{todo}")
         if value.get("library_name") != "sparta-hub":
-            raise SpecError(f"library_name is {_short(value.get('library_name'))}; expected 'sparta-hub'.")
+            raise SpecError(f"library_name is {short(value.get('library_name'))}; expected 'sparta-hub'.")
         rest = {key: item for key, item in value.items() if key != "library_name"}
         data = read_object(cls, rest, "config.json")
         return cls(**{**data, "activation": ActivationSpec.from_json(data["activation"])})
@@ -180,10 +178,10 @@ class ArtifactConfig:
 def read_object(cls: type[Any], value: Any, what: str) -> dict[str, Any]:
     """Check that ``value`` is an object with exactly the fields of the dataclass ``cls``; a copy of it."""
     if not isinstance(value, dict):
-        raise SpecError(f"{what} is {_short(value)}; expected an object.")
+        raise SpecError(f"{what} is {short(value)}; expected an object.")
     known = {f.name for f in fields(cls)}
     if unknown := sorted(map(str, value.keys() - known)):
-        raise SpecError(f"{what} has unknown keys {_short(unknown)}; known are {', '.join(sorted(known))}.")
+        raise SpecError(f"{what} has unknown keys {short(unknown)}; known are {', '.join(sorted(known))}.")
     if missing := sorted(known - value.keys()):
         raise SpecError(f"{what} lacks {', '.join(missing)}.")
     return dict(value)
@@ -191,9 +189,3 @@ def read_object(cls: type[Any], value: Any, what: str) -> dict[str, Any]:
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _short(value: object) -> str:
-    """``repr`` that cannot fill a screen."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparta_hub.activations import Argument, build, find_family
-from sparta_hub.errors import ArtifactError, SiteError, SpecError
+from sparta_hub.errors import ArtifactError, SiteError, SpecError, short
 from sparta_hub.injected import Frozen, InjectedActivation, check_frozen, checksum, parameter_count
 from sparta_hub.placement import Site, block_of, check_placement
 from sparta_hub.site_search import places, sites, uncompiled
@@ -290,14 +290,15 @@ def _compare(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Non
         raise ArtifactError(
             f"The weights do not belong to this spec: {len(missing)} tensors are missing"
             f"{f' ({missing[0]}, ...)' if missing else ''} and "
-            f"{len(extra)} are unknown{f' ({extra[0]}, ...)' if extra else ''}."
+            f"{len(extra)} are unknown{f' ({short(extra[0])}, ...)' if extra else ''}."
         )
     for key, tensor in expected.items():
         seen = state[key]
         floats = seen.is_floating_point() and tensor.is_floating_point()
         if seen.shape != tensor.shape or not (floats or seen.dtype == tensor.dtype):
             raise ArtifactError(
-                f"{key} is {seen.dtype} {tuple(seen.shape)}; this spec needs {tensor.dtype} {tuple(tensor.shape)}."
+                f"{key} is {seen.dtype} {short(tuple(seen.shape))}; this spec needs {tensor.dtype} "
+                f"{tuple(tensor.shape)}."
             )
         if seen.is_floating_point() and not seen.isfinite().all():
             raise ArtifactError(f"{key} holds NaN or infinite values: these weights are damaged, do not use them.")

@@ -4,51 +4,38 @@ The record goes to ``training/records/diagnoses/``. A diagnosis of other weights
 """
 
 import argparse
-import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from sparta_hub.artifacts import RESULTS, host_files, read_config
 from sparta_hub.diagnostics import Diagnosis
 from sparta_hub.errors import SpartaError
 from sparta_hub.hub import load
 from sparta_hub.provenance import state_sha256
-from training import publish
+from training.card import refresh
+from training.entries import DIAGNOSES, ROOT, read_entry, read_record, write_entry
 from training.errors import ConfigError
 from training.records import keep
 
 
-def put(name: str, path: Path) -> None:
+def put(root: Path, name: str, path: Path) -> None:
     """Write the record, the results and the card of ``NAME`` anew.
 
     Args:
+        root: of the repository.
         name: of a published set with host weights.
         path: what ``sparta-hub diagnose NAME --out`` wrote.
 
     Raises:
         ConfigError: it was made with other weights.
     """
-    diagnosis = Diagnosis.from_json(json.loads(path.read_text(encoding="utf-8")))
-    folder = publish.ROOT / "model_cards" / name
-    model, protocol = load(folder), diagnosis.evidence.report.protocol
-    if state_sha256(model) != protocol.weights_sha256:
+    diagnosis = Diagnosis.from_json(read_record(path))
+    entry, folder = read_entry(root, name), root / "model_cards" / name
+    if state_sha256(load(folder)) != diagnosis.evidence.report.protocol.weights_sha256:
         raise ConfigError(f"{path} is of other weights than {folder} holds; run sparta-hub diagnose {name} again.")
-    keep(diagnosis.to_json(), publish.ROOT / "training" / "records" / "diagnoses", name=name)
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8")) | {"diagnosis": in_words(diagnosis)}
-    publish.write(name, model, results, with_host=bool(host_files(read_config(folder))))
-
-
-def in_words(diagnosis: Diagnosis) -> str:
-    """One paragraph: what was asked, of how many images, and what was found."""
-    asked = [found.name for found in diagnosis.findings if found.verdict != "not applicable"]
-    suspect = [f"{found.name}: {found.why}" for found in diagnosis.findings if found.verdict == "suspect"]
-    verdict = "Suspect: " + " ".join(suspect) if suspect else "Nothing was suspect; few images prove little."
-    protocol = diagnosis.evidence.report.protocol
-    return (
-        f"Hidden gradients were looked for with `sparta-hub diagnose` on the first {protocol.images:,} test images, "
-        f"{diagnosis.evidence.right} of them right without attack ({', '.join(asked)}); under the worst of all attacks "
-        f"in the ball {diagnosis.worst_case:.1f} % hold. {verdict}"
-    )
+    kept = keep(diagnosis.to_json(), root / DIAGNOSES, name=name)
+    write_entry(root, replace(entry, diagnosis=kept.name))
+    refresh(root)
 
 
 def main() -> None:
@@ -58,7 +45,7 @@ def main() -> None:
     parser.add_argument("diagnosis", type=Path)
     options = parser.parse_args()
     try:
-        put(options.name, options.diagnosis)
+        put(ROOT, options.name, options.diagnosis)
     except SpartaError as error:
         sys.exit(f"training.diagnosed: {error}")
 

@@ -1,12 +1,11 @@
 """A paper's table beside ours: ``python -m training.table 8``, ``python -m training.table III --source thesis``.
 
-Ours comes from ``training/records/*.json`` and ``model_cards/*/results.json``: whatever was trained by the recipe of a
-row, and measured by the attack that the column means; the mean where there are several seeds. A run that differs from
-the recipe, in its epochs say, has a line of its own with a note. What nobody measured stays empty.
+Ours comes from ``training/records/``: whatever was trained by the recipe of a row, and measured by the attack that the
+column means; the mean where there are several seeds. A run that differs from the recipe, in its epochs say, has a line
+of its own with a note. What nobody measured stays empty.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -17,12 +16,13 @@ from typing import Any
 import click
 
 from sparta_hub.errors import SpartaError
+from training.entries import RECORDS, ROOT, entries, read_record
 from training.errors import ConfigError
 from training.plan import count_parameters
 from training.recipes import PUBLISHED, RECIPES, WITHOUT, PaperRow
+from training.results import results_of
 from training.settings import differences, from_json, to_json
 
-ROOT = Path(__file__).parent.parent
 FIGURES = Path(__file__).parent / "published_results.csv"
 SOURCES = {
     "sparta": "sparta-journal",
@@ -91,25 +91,21 @@ def read_published(source: str, table: str) -> dict[PaperRow, dict[str, float]]:
 
 def read_runs(root: Path = ROOT) -> list[Run]:
     """All runs of published rows that the records under ``root`` tell of."""
-    paths = [*sorted(root.glob("training/records/*.json")), *sorted(root.glob("model_cards/*/results.json"))]
     recipes = {name: _comparable(to_json(RECIPES[name]())) for name in set(PUBLISHED.values())}
-    found = [_run(json.loads(path.read_text(encoding="utf-8")), recipes) for path in paths]
-    return [run for run in found if run.rows]
+    trained = [read_record(path) for path in sorted((root / RECORDS).glob("*.json"))]
+    measured = [results_of(root, entry) for entry in entries(root)]
+    return [run for run in (_run(record, recipes) for record in [*trained, *measured]) if run.rows]
 
 
 def _run(record: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) -> Run:
     training = record.get("training", record)  # a card's results, or a run's own record
-    if "config" in training:
-        config = to_json(from_json(training["config"]))
-        names = {name for name, recipe in recipes.items() if recipe == _comparable(config)} or {config["name"]}
-        limit = {"limit": training.get("data", {}).get("limit", 1.0)}
-        there = {**recipes.get(min(names), {}), "limit": 1.0}
-        differ = differences(there, {**_comparable(config), **limit})
-    else:
-        names, differ = {training.get("recipe", "")}, ["its record does not hold its configuration"]
+    config = to_json(from_json(training["config"]))
+    names = {name for name, recipe in recipes.items() if recipe == _comparable(config)} or {config["name"]}
+    limit = {"limit": training.get("data", {}).get("limit", 1.0)}
+    differ = differences({**recipes.get(min(names), {}), "limit": 1.0}, {**_comparable(config), **limit})
     accuracies = {_attack(line["attack"]): float(line["accuracy"]) for line in record.get("evaluation", ())}
     rows = frozenset(row for row, name in PUBLISHED.items() if name in names)
-    seconds, seed = training.get("seconds"), training.get("config", training).get("seed", 0)
+    seconds, seed = training.get("seconds"), config["seed"]
     minutes = None if seconds is None else seconds / 60
     return Run(rows, tuple(differ), seed, training.get("weights", "best"), accuracies, minutes)
 

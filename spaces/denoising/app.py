@@ -19,7 +19,7 @@ from page import wrap
 from pictures import data_uri
 from show import Screen, Show, make_scene_of, make_screen, open_show
 from state import State, from_query
-from transfer import HOSTS, activation_sets, fits, matrix
+from transfer import HOSTS, activation_sets, fits, matrix, transferred
 from words import ABOUT, INTRO, TITLE
 
 from sparta_hub.errors import SpartaError
@@ -242,6 +242,7 @@ def transfer_tab(show: Show) -> None:
         )
     answer = gr.HTML(check(next(iter(known)), HOSTS[1]) if known else "", elem_id="fits")
     gr.on([activation.input, host.input], check, [activation, host], answer, api_name="check", concurrency_limit=1)
+    gr.HTML(wrap(transferred(known)))
     gr.HTML(wrap(matrix(show.entries.values())))
 
 

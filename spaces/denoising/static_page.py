@@ -13,6 +13,7 @@ import torch
 from networks import HERE, find_entries
 from show import Show, make_screen, open_show
 from state import State
+from transfer import activation_sets, transferred
 from words import ABOUT, INTRO, TITLE
 
 STYLE = """
@@ -58,7 +59,7 @@ def static_page(show: Show) -> str:
 <p class="note">Computed beforehand; the app lets you upload pictures and change the attack.</p>
 <fieldset><legend>Image and network</legend>{"".join(options)}</fieldset>
 <fieldset><legend>Site: stage (G) and block (B) of the activation</legend>{radios}</fieldset>
-{"".join(screens)}{ABOUT}</main></body></html>
+{"".join(screens)}<h2>Transfer</h2>{transferred(activation_sets(show))}{ABOUT}</main></body></html>
 """
 
 

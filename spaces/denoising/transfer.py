@@ -8,7 +8,9 @@ from networks import Entry
 from show import Show
 
 import sparta_hub
+from sparta_hub.errors import SpartaError
 from sparta_hub.hub import Info
+from sparta_hub.transfer import IN_WORDS, Transfer, read_transfers
 
 HOSTS = ("resnet18_cifar", "resnet34_cifar", "resnet50_cifar", "resnet18", "resnet34", "resnet50", "resnext50_32x4d",
          "seresnet33ts", "resnest14d", "skresnet18")  # fmt: skip
@@ -42,21 +44,51 @@ def fits(name: str, found: Info, host: str) -> str:
 
 def matrix(entries: Iterable[Entry]) -> str:
     """Measured accuracies of everything on show, from the records; a row for each network and attack."""
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(entry.name)}</th><td>{escape(entry.origin.host)}</td>"
-        f"<td>{escape(entry.origin.dataset)}</td><td>{escape(str(row['attack']))}</td>"
-        f"<td>{row['accuracy']:.1f} % [{row['low']:.1f}, {row['high']:.1f}]</td><td>{row['images']:,}</td></tr>"
+    rows = [
+        (entry.name, entry.origin.host, entry.origin.dataset, str(row["attack"]),
+         f"{row['accuracy']:.1f} % [{row['low']:.1f}, {row['high']:.1f}]", f"{row['images']:,}")
         for entry in entries
         for row in _evaluations(entry.info.results)
+    ]  # fmt: skip
+    caption = "What was measured of the networks on this page, with 95 % intervals, from their records."
+    return _table(caption, ("network", "host", "data", "attack", "accuracy", "images"), rows)
+
+
+def transferred(found: Mapping[str, Info]) -> str:
+    """Where the sets were put into other networks or trained on other data, beside what was trained alike there."""
+    rows = [
+        (row.source, row.host, row.dataset, IN_WORDS[row.mode], attack, str(accuracy).strip(), row.gain(attack))
+        for info in found.values()
+        for row in _transfers(info)
+        for attack, accuracy in row.accuracies.items()
+    ]
+    if not rows:
+        return "<p>No transfer of these sets was measured yet.</p>"
+    caption = (
+        "Where a set was put into another network or onto other data: each place with one recipe, seed and budget, "
+        "95 % intervals, gains over ReLU image by image."
     )
-    head = "".join(
-        f"<th scope='col'>{name}</th>" for name in ("network", "host", "data", "attack", "accuracy", "images")
+    return _table(caption, ("set", "host", "data", "activation", "attack", "accuracy", "gain, points"), rows)
+
+
+def _transfers(info: Info) -> tuple[Transfer, ...]:
+    """Rows that cannot be read are left out: one damaged artifact does not take the page down."""
+    try:
+        return read_transfers(info.results.get("transfers", ()))
+    except SpartaError:
+        return ()
+
+
+def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table that scrolls by itself; the first cell of a row names it."""
+    columns = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
+    lines = "".join(
+        f"<tr><th scope='row'>{escape(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for first, *cells in rows
     )
     return (
-        "<div class='scroll' tabindex='0' role='region' aria-label='Measured accuracies'><table><caption>What was "
-        "measured of the networks on this page, with 95 % intervals, from their records. A network with the activation "
-        "set of another one appears here as soon as its artifact is on show.</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(caption)}'><table>"
+        f"<caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
 

@@ -2,8 +2,20 @@
 
 from sparta_hub.evaluation._batch import Attack
 from sparta_hub.evaluation._evaluate import evaluate
-from sparta_hub.evaluation._gain import Gain, gains, paired_gain
-from sparta_hub.evaluation._outcome import Argument
-from sparta_hub.evaluation._report import Report
+from sparta_hub.evaluation._gain import Gain, check_same_images, gains, paired_gain
+from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags
+from sparta_hub.evaluation._report import Accuracy, Report
 
-__all__ = ["Argument", "Attack", "Gain", "Report", "evaluate", "gains", "paired_gain"]
+__all__ = [
+    "Accuracy",
+    "Argument",
+    "Attack",
+    "AttackSettings",
+    "Flags",
+    "Gain",
+    "Report",
+    "check_same_images",
+    "evaluate",
+    "gains",
+    "paired_gain",
+]

@@ -55,16 +55,31 @@ def gains(first: Report, second: Report) -> tuple[Gain, ...]:
     Raises:
         ReportError: the reports are not of the same images, attacks, batches and seed.
     """
-    for name in ("images", "data_sha256", "attacks", "batch_size", "seed", "cascade"):
-        here, there = getattr(first.protocol, name), getattr(second.protocol, name)
-        if here != there:
-            raise ReportError(
-                f"{first.protocol.model} was evaluated with {name} {here} and {second.protocol.model} with {there}; "
-                "expected the same evaluation of both, so that they can be compared image by image."
-            )
+    check_same_images(first, second)
+    if first.protocol.attacks != second.protocol.attacks:
+        raise _not_alike("attacks", first, second)
     attacks = [
         paired_gain(str(settings), first.robust_flags(i), second.robust_flags(i))
         for i, settings in enumerate(first.protocol.attacks)
     ]
     clean = paired_gain("clean", first.outcome.correct, second.outcome.correct)
     return (clean, *attacks, paired_gain("worst case of each image", first.worst_case_flags, second.worst_case_flags))
+
+
+def check_same_images(first: Report, second: Report) -> None:
+    """Make sure that flags of two reports can be paired.
+
+    Raises:
+        ReportError: they are not of the same images, batches and seed.
+    """
+    for name in ("images", "data_sha256", "batch_size", "seed", "cascade"):
+        if getattr(first.protocol, name) != getattr(second.protocol, name):
+            raise _not_alike(name, first, second)
+
+
+def _not_alike(name: str, first: Report, second: Report) -> ReportError:
+    here, there = getattr(first.protocol, name), getattr(second.protocol, name)
+    return ReportError(
+        f"{first.protocol.model} was evaluated with {name} {here} and {second.protocol.model} with {there}; "
+        "expected the same evaluation of both, so that they can be compared image by image."
+    )

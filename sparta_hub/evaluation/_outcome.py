@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 
-from sparta_hub.errors import AttackError
+from sparta_hub.errors import AttackError, short
 from sparta_hub.threat import ThreatModel
 
 Argument = bool | int | float | str | None
@@ -34,6 +34,15 @@ class AttackSettings:
     def __str__(self) -> str:
         arguments = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.arguments.items())
         return f"{self.name}({arguments}), {self.threat}" if arguments else f"{self.name}, {self.threat}"
+
+    @property
+    def words(self) -> str:
+        """For tables: lengths of steps as people write them, in 255ths of the image range."""
+        arguments = ", ".join(
+            f"{k} {v * 255:.4g}/255" if k == "step_size" and isinstance(v, float) else f"{k} {v}"
+            for k, v in self.arguments.items()
+        ).replace("_", " ")
+        return f"{self.name} ({arguments}), {self.threat}" if arguments else f"{self.name}, {self.threat}"
 
 
 @dataclass(frozen=True)
@@ -124,9 +133,3 @@ def worst_case(outcome: Outcome) -> Flags:
 
 def _chained(flags: Iterable[Flags]) -> Flags:
     return tuple(chain.from_iterable(flags))
-
-
-def short(value: object) -> str:
-    """``repr`` that cannot fill a screen."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

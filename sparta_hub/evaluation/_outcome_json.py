@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sparta_hub.errors import AttackError, ReportError
-from sparta_hub.evaluation._outcome import AttackSettings, Flags, Outcome, Protocol, Tally, short
+from sparta_hub.errors import AttackError, ReportError, short
+from sparta_hub.evaluation._outcome import AttackSettings, Flags, Outcome, Protocol, Tally
 from sparta_hub.threat import ThreatModel
 
 FORMAT_VERSION = 1

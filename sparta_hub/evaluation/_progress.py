@@ -12,8 +12,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from sparta_hub.errors import ReportError, SpartaError
-from sparta_hub.evaluation._outcome import Outcome, Protocol, short
+from sparta_hub.errors import ReportError, SpartaError, short
+from sparta_hub.evaluation._outcome import Outcome, Protocol
 from sparta_hub.evaluation._outcome_json import (
     FORMAT_VERSION,
     check_format,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from sparta_hub.errors import ReportError
-from sparta_hub.evaluation._outcome import Flags, Outcome, Protocol, short, worst_case
+from sparta_hub.errors import ReportError, short
+from sparta_hub.evaluation._outcome import Flags, Outcome, Protocol, worst_case
 from sparta_hub.evaluation._outcome_json import (
     FORMAT_VERSION,
     check_format,

@@ -14,6 +14,7 @@ from sparta_hub.hub.names import is_remote, resolve
 from sparta_hub.injected import Frozen
 from sparta_hub.spec import ActivationSpec
 from sparta_hub.surgery import inject
+from sparta_hub.transfer import Transfer, read_transfers
 
 if TYPE_CHECKING:
     from sparta_hub.compatibility import Compatibility
@@ -104,6 +105,18 @@ def info(name: str | Path) -> Info:
         folder=artifact.folder,
         results=json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {},
     )
+
+
+def transfers(name: str | Path) -> tuple[Transfer, ...]:
+    """What was measured where the set ``name`` was put into other networks or trained on other data.
+
+    Each place has its own comparisons: the set frozen, the same family trained with the host, and ReLU, from the same
+    recipe, seed and budget. Empty if no transfer was measured.
+
+    Raises:
+        ArtifactError: the rows in its ``results.json`` cannot be read.
+    """
+    return read_transfers(info(name).results.get("transfers", ()))
 
 
 def check(

@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
+from safetensors.torch import load, save
 
 from sparta_hub.artifacts import WEIGHTS, read_artifact, read_tensors, sha256_of
 from sparta_hub.errors import ArtifactError
@@ -45,6 +47,23 @@ def test_a_header_of_megabytes_is_not_parsed(tmp_path):
     (tmp_path / WEIGHTS).write_bytes(struct.pack("<Q", 12_000_000) + b'{"a":[' + b"1," * 6_000_000)
     with pytest.raises(ArtifactError, match="not a readable safetensors file: .*a header of 12,000,000 bytes"):
         read_tensors(tmp_path / WEIGHTS)
+
+
+@pytest.mark.parametrize("what", ["shape", "name"])
+def test_a_thousand_dimensions_or_letters_are_not_repeated(what, tmp_path):
+    """Found by fuzzing: a tensor of 1,000 dimensions of one was answered with all of them."""
+    config, weights = VALID["prelu"]
+    tensors = load(weights)
+    first = next(iter(tensors))
+    odd = {first: tensors[first].reshape(tensors[first].shape + (1,) * 1000)} if what == "shape" else {
+        "x" * 3000: torch.zeros(1)
+    }  # fmt: skip
+    changed = save(tensors | odd)
+    (tmp_path / WEIGHTS).write_bytes(changed)
+    config = {**config, "files": {WEIGHTS: sha256_of(tmp_path / WEIGHTS)}}
+    assert read(json.dumps(config).encode(), changed, tmp_path) == "ArtifactError"
+    with pytest.raises(ArtifactError, match=r"this spec needs|are unknown \('xxx"):
+        read_artifact(tmp_path)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ import httpx
 import yaml
 from gradio_client import Client, handle_file
 from PIL import Image
-from transfer import fits, matrix
+from transfer import fits, matrix, transferred
 
 import sparta_hub
 from sparta_hub.errors import SiteError
+from sparta_hub.evaluation import Accuracy, Gain
+from sparta_hub.transfer import Transfer
 
 LABEL = "any wrong class"
 
@@ -139,6 +142,18 @@ def test_a_set_that_does_not_fit_says_why(entries):
 def test_the_matrix_shows_what_the_records_say(entries):
     html = matrix(entries.values())
     assert html.count("40.0 % [13.0, 73.0]") == 2
+
+
+def test_transfers_are_shown_as_the_artifacts_have_them(entries):
+    info = entries["sparta-tiny"].info
+    assert "No transfer of these sets was measured yet" in transferred({"sparta-tiny": info})
+    accuracies = {"clean": Accuracy(54.0, 50.9, 57.1, 540, 1000)}
+    gains = (Gain("clean", 1.0, -0.5, 2.5, 30, 20, 1000),)
+    row = Transfer("sparta-tiny", "a<b", "gtsrb", "frozen", 0, "r", 4.0, "Linf 8/255", accuracies, gains)
+    html = transferred({"x": replace(info, results={"transfers": [row.to_json()]})})
+    assert "<td>a&lt;b</td><td>gtsrb</td><td>frozen</td><td>clean</td><td>54.0 % [50.9, 57.1]</td>" in html
+    assert "<td>+1.0 [-0.5, +2.5]</td>" in html
+    assert "measured yet" in transferred({"damaged": replace(info, results={"transfers": 5})})
 
 
 def test_the_first_screen_is_there_before_anybody_clicks(url):

@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -6,7 +7,7 @@ import timm
 import torch
 
 from sparta_hub.data import Images
-from training import publish
+from training.card import BEGIN, END
 from training.config import TrainConfig
 
 HOST = "test_resnet" if timm.is_model("test_resnet") else "resnet10t"  # as small as timm has one with four stages
@@ -48,7 +49,16 @@ def root(tmp_path, monkeypatch):
     x = images.x.permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=images.y, x_test=x, y_test=images.y)
     monkeypatch.setenv("SPARTA_DATA", str(tmp_path))
-    monkeypatch.setattr(publish, "ROOT", tmp_path)
     (tmp_path / "sparta_hub").mkdir()
     (tmp_path / "sparta_hub/registry.json").write_text("{}")
+    (tmp_path / "README.md").write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    rows = [{"case": f"sparta{end}", "parameters": 7, "flops": 1.1, "ratios": {"train": 1.2, "inference": 1.3}}
+            for end in ("", " (frozen)")]  # fmt: skip
+    overhead = {
+        "host": HOST,
+        "machine": {"hardware": "a machine"},
+        "results": [{"setting": {"precision": "fp32"}, "rows": rows}],
+    }
+    (tmp_path / "benchmarks/records").mkdir(parents=True)
+    (tmp_path / "benchmarks/records/overhead.json").write_text(json.dumps(overhead))
     return tmp_path

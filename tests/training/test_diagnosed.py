@@ -9,17 +9,19 @@ import sparta_hub
 from sparta_hub import ThreatModel
 from sparta_hub.data import load_images
 from tests.training.conftest import noise
-from training import diagnosed, publish
+from training import diagnosed
 from training.data import in_memory
 from training.engine import train
 from training.errors import ConfigError
 from training.parallel import World
+from training.publish import publish
 
 
 def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny):
     for name, config in (("one", tiny), ("two", replace(tiny, seed=tiny.seed + 1))):
         train(config, in_memory(config, noise(), World()), root / name)
-        publish.publish(root / name, name, count=4, with_host=True, remark="a remark", comparison="a comparison")
+        publish(root, root / name, name, count=4, with_host=True, remark="a remark", comparison="a comparison",
+                overhead="overhead.json")  # fmt: skip
     folder, out = root / "model_cards" / "one", root / "diagnosis"
     before = (folder / "README.md").read_text()
     assert "have not been run on these weights" in before
@@ -28,9 +30,9 @@ def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny):
         quick=True, out=out, name="one",
     )  # fmt: skip
     with pytest.raises(ConfigError, match="is of other weights than .*two holds; run sparta-hub diagnose two again"):
-        diagnosed.put("two", out / "diagnosis.json")
+        diagnosed.put(root, "two", out / "diagnosis.json")
     weights = (folder / "activations.safetensors").read_bytes()
-    diagnosed.put("one", out / "diagnosis.json")
+    diagnosed.put(root, "one", out / "diagnosis.json")
     card = (folder / "README.md").read_text()
     assert "on the first 2 test images" in card
     assert f"{found.worst_case:.1f} % hold" in card

@@ -9,24 +9,33 @@ from safetensors.torch import load_file, save_file
 
 import sparta_hub
 from sparta_hub.errors import ReportError
+from sparta_hub.evaluation import Report
 from tests.training.conftest import noise
-from training import publish
 from training.data import in_memory
 from training.engine import train
+from training.entries import EVALUATIONS, read_entry, read_record
 from training.errors import ConfigError
 from training.parallel import World
+from training.publish import publish
 from training.records import keep
-from training.twins import latest_evaluation
+
+PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 
 
 def publish_run(root, **more):
-    options = {"count": 4, "with_host": True, "remark": "a remark", "comparison": "a comparison", **more}
-    return publish.publish(root / "run", "tiny", **options)
+    options = {
+        "count": 4,
+        "with_host": True,
+        "remark": "a remark",
+        "comparison": "a comparison",
+        "overhead": "overhead.json",
+    }
+    return publish(root, root / "run", "tiny", **{**options, **more})
 
 
 def test_a_run_becomes_an_artifact_that_loads(root, tiny):
     train(tiny, in_memory(tiny, noise(), World()), root / "run")
-    folder = publish_run(root, attacks=["fgsm"])
+    folder = publish_run(root, attacks=["thesis-pgd-20", "fgsm"])
     model = sparta_hub.load(folder)
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
     best = load_file(root / "run/best.safetensors")
@@ -34,7 +43,7 @@ def test_a_run_becomes_an_artifact_that_loads(root, tiny):
     assert tiny.host in (folder / "README.md").read_text()
     results = json.loads((folder / "results.json").read_text())
     assert [row["attack"] for row in results["evaluation"]] == [
-        "clean", "PGD-20, Linf 8/255, step ε/4", "fgsm, Linf 8/255",
+        "clean", PGD, "fgsm, Linf 8/255", "worst case of each image",
     ]  # fmt: skip
     for row in results["evaluation"]:
         assert {"accuracy", "low", "high", "correct", "images", "seed", "seconds", "commit", "hardware"} <= row.keys()
@@ -42,12 +51,28 @@ def test_a_run_becomes_an_artifact_that_loads(root, tiny):
         assert row["accuracy"] == 25 * row["correct"]
     assert (results["training"]["weights"], results["training"]["steps"]) == ("best", 8)
     assert json.loads((root / "sparta_hub/registry.json").read_text())["tiny"]["revision"] is None
-    record = json.loads((root / "training/records/tiny-seed3.json").read_text())
-    assert (record["artifact"], record["evaluation"]) == ("tiny", results["evaluation"])
+    entry = read_entry(root, "tiny")
+    assert (entry.training, entry.evaluations, entry.weights) == ("tiny-seed3.json", ("tiny.json",), "best")
+    kept = json.loads((root / "training/records/tiny-seed3.json").read_text())
+    assert kept == json.loads((root / "run/training.json").read_text())
+    assert results["reports"] == [json.loads((root / "training/records/evaluations/tiny.json").read_text())]
+    assert results["evaluation"][1]["correct"] == results["reports"][0]["summary"]["attacks"][0]["correct"]
     publish_run(root, which="last")
     assert json.loads((folder / "results.json").read_text())["training"]["weights"] == "last"
-    assert (root / "training/records/tiny-seed3-2.json").is_file()
-    assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == record
+    assert read_entry(root, "tiny").evaluations == ("tiny-2.json",)
+    assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == kept
+
+
+@pytest.mark.parametrize("overhead", ["", "missing.json"])
+def test_a_card_says_what_the_set_costs(root, tiny, overhead):
+    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    with pytest.raises(ConfigError, match="what sparta costs: --overhead FILE of benchmarks/records"):
+        publish_run(root, overhead=overhead)
+    assert not (root / "model_cards").exists()
+    text = " ".join((publish_run(root) / "README.md").read_text().split())
+    assert f"In a {tiny.host} of" in text
+    assert "does 1.10 times the floating-point work of ReLU" in text
+    assert "inference took 1.30 times as long, a training step 1.20 times" in text
 
 
 def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
@@ -55,17 +80,20 @@ def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
     train(tiny, in_memory(tiny, noise(), World()), root / "run")
     with pytest.raises(ConfigError, match="--twin NAME, or --comparison"):
         publish_run(root, comparison="")
-    with pytest.raises(ConfigError, match="has no evaluation of tiny-relu; publish it first, with the same --count"):
+    with pytest.raises(ConfigError, match="Nothing was recorded of 'tiny-relu'; publish or measure it first"):
         publish_run(root, comparison="", twin="tiny-relu")
-    publish.publish(root / "relu", "tiny-relu", count=4, with_host=False, remark="a remark", comparison="the baseline")
+    publish(root, root / "relu", "tiny-relu", count=4, with_host=False, remark="a remark", comparison="the baseline")
     with pytest.raises(ReportError, match="tiny was evaluated with images 3 and tiny-relu with 4"):
         publish_run(root, comparison="", twin="tiny-relu", count=3)
     folder = publish_run(root, comparison="", twin="tiny-relu")
     found = json.loads((folder / "results.json").read_text())["gains"]
-    kept = [latest_evaluation(name, root / "training/records/evaluations") for name in ("tiny", "tiny-relu")]
-    assert [row["attack"] for row in found] == ["clean", "PGD-20, Linf 8/255, step ε/4", "worst case of each image"]
+    names = [read_entry(root, name).evaluations[0] for name in ("tiny", "tiny-relu")]
+    kept = [Report.from_json(read_record(root / EVALUATIONS / name)) for name in names]
+    assert [row["attack"] for row in found] == ["clean", PGD]
     assert found[1]["points"] == kept[0].robust(0).percent - kept[1].robust(0).percent
-    assert "Beside its ReLU twin" in (folder / "README.md").read_text()
+    assert "Gain is the difference to its ReLU twin" in (folder / "README.md").read_text()
+    publish(root, root / "relu", "tiny-relu", count=4, with_host=False, remark="r", comparison="b", attacks=["fgsm"])
+    assert [row["attack"] for row in json.loads((folder / "results.json").read_text())["gains"]] == ["clean"]
 
 
 def test_a_frozen_transfer_is_published_as_what_it_is(root, tiny):
@@ -90,8 +118,7 @@ def test_a_run_of_the_first_engine_is_published(root, tiny):
     (root / "run/training.json").write_text(json.dumps(row))
     save_file(load_file(root / "new/last.safetensors"), root / "run/averaged.safetensors")
     assert sparta_hub.load(publish_run(root))(torch.rand(1, 3, 32, 32)).shape == (1, 10)
-    kept = json.loads((root / "training/records/tiny-seed3.json").read_text())
-    assert kept["config"] == row["config"]
+    assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == row
 
 
 def test_a_run_that_is_not_finished_is_refused(root, tiny):

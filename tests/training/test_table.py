@@ -4,10 +4,17 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from click.testing import CliRunner
+from torch import nn
 
+from sparta_hub.data import Images
+from sparta_hub.eval_command import make_attacks
+from sparta_hub.evaluation import evaluate
+from training.entries import Entry, write_entry
 from training.errors import ConfigError
 from training.recipes import RECIPES
+from training.records import keep
 from training.settings import to_json
 from training.table import main, read_published, read_runs, render
 
@@ -15,7 +22,6 @@ from training.table import main, read_published, read_runs, render
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "training" / "records").mkdir(parents=True)
-    (tmp_path / "model_cards" / "x").mkdir(parents=True)
     return tmp_path
 
 
@@ -95,15 +101,22 @@ def test_best_and_last_weights_go_to_their_own_rows(root):
     assert best[-5:-2] == ["51.00", "10.00", "-41.00"]  # minutes of training
 
 
-def test_a_cards_results_count_too(root):
-    training = {"recipe": SPARTA, "config": to_json(RECIPES[SPARTA]()), "seconds": 60.0, "weights": "best"}
-    results = {"training": training, "evaluation": [{"attack": "clean", "accuracy": 86.0}]}
-    (root / "model_cards" / "x" / "results.json").write_text(json.dumps(results))
-    assert "14.00" in cells(render("sparta", "8", read_runs(root)), SPARTA)
-    del training["config"]
-    (root / "model_cards" / "x" / "results.json").write_text(json.dumps(results))
-    text = render("sparta", "8", read_runs(root))
-    assert "*1 not quite the recipe (there) but (here): its record does not hold its configuration" in text
+def test_what_was_measured_after_the_training_counts(root):
+    """Its record of training says nothing of it; an entry holds the two together."""
+    write(root, "a", RECIPES[SPARTA](), {})
+    path = root / "training/records/a.json"
+    more = dict.fromkeys(("steps", "images", "commit", "torch", "python", "hardware"), 1)
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    assert cells(render("sparta", "8", read_runs(root)), SPARTA)[:4] == ["resnet34", "sparta", "29.17", "64.13"]
+    x = torch.randint(0, 256, (20, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 10))
+    data = Images(x, model(x / 255).argmax(1), "cifar10")
+    report = evaluate(model, data, make_attacks(["sparta-pgd-10"]), batch_size=10, seed=0)
+    keep(report.to_json(), root / "training/records/evaluations", name="a")
+    write_entry(root, Entry("a", "a.json", ("a.json",), "best"))
+    error = 100 - report.robust(0).percent
+    line = cells(render("sparta", "8", read_runs(root)), SPARTA)
+    assert line[2:5] == ["29.17", f"{error:.2f}", f"{error - 29.17:+.2f}"]
 
 
 def test_parameters_are_counted():

@@ -1,0 +1,104 @@
+"""What was measured where an activation set was put into other networks, or trained on other data."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from sparta_hub.errors import ArtifactError
+from sparta_hub.evaluation import Accuracy, Gain
+
+Mode = Literal["frozen", "weights", "tuned", "joint", "relu"]
+IN_WORDS: Mapping[str, str] = {
+    "frozen": "frozen",
+    "weights": 'frozen="weights"',
+    "tuned": "pretrained, trained on",
+    "joint": "same family, trained with the host",
+    "relu": "ReLU",
+}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One trained network: a set in a host on some data, or one of those it is compared with there.
+
+    Args:
+        source: name of the set.
+        host, dataset: where it was put.
+        mode: ``frozen`` and ``weights`` as in ``load(frozen=...)``; ``tuned``: not frozen; ``joint``: the same family,
+            trained from scratch with the host; ``relu``: the host with ReLU. All with the same recipe, seed and budget.
+        seed, recipe, epochs: of the training.
+        threat: that it was trained against, in words.
+        accuracies: by attack, ``clean`` first, on the first images of the test split.
+        gains: over the ReLU network of the same place and seed, image by image; empty for that network itself, and
+            where there is none.
+    """
+
+    source: str
+    host: str
+    dataset: str
+    mode: Mode
+    seed: int
+    recipe: str
+    epochs: float
+    threat: str
+    accuracies: Mapping[str, Accuracy]
+    gains: tuple[Gain, ...] = ()
+
+    def gain(self, attack: str) -> str:
+        """Over ReLU under this attack, in points with its interval; a dash if there is none."""
+        found = next((gain for gain in self.gains if gain.attack == attack), None)
+        return f"{found.points:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if found else "–"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``results.json``."""
+        rows = [{"attack": name, **asdict(accuracy)} for name, accuracy in self.accuracies.items()]
+        return {**vars(self), "accuracies": rows, "gains": [asdict(gain) for gain in self.gains]}
+
+
+def read_transfers(value: Any) -> tuple[Transfer, ...]:
+    """The rows of a ``results.json``.
+
+    Raises:
+        ArtifactError: they are not such rows.
+    """
+    try:
+        return tuple(_from_json(row) for row in value)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise ArtifactError(
+            f"The transfers in results.json cannot be read ({type(error).__name__}: {error}); expected rows as "
+            "sparta-hub writes them. Download or save the artifact again."
+        ) from error
+
+
+def _from_json(row: Mapping[str, Any]) -> Transfer:
+    mode = next((mode for mode in get_args(Mode) if mode == row["mode"]), None)
+    if mode is None:
+        raise ValueError(f"mode is {row['mode']!r}; expected one of {', '.join(get_args(Mode))}")
+    return Transfer(
+        *(_of(str, row[key]) for key in ("source", "host", "dataset")),
+        mode=mode,
+        seed=_of(int, row["seed"]),
+        recipe=_of(str, row["recipe"]),
+        epochs=float(row["epochs"]),
+        threat=_of(str, row["threat"]),
+        accuracies={
+            _of(str, found["attack"]): Accuracy(
+                float(found["percent"]), float(found["low"]), float(found["high"]),
+                _of(int, found["correct"]), _of(int, found["images"]),
+            )
+            for found in row["accuracies"]
+        },
+        gains=tuple(
+            Gain(
+                _of(str, gain["attack"]), float(gain["points"]), float(gain["low"]), float(gain["high"]),
+                _of(int, gain["first_alone"]), _of(int, gain["second_alone"]), _of(int, gain["images"]),
+            )
+            for gain in row["gains"]
+        ),
+    )  # fmt: skip
+
+
+def _of(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value

@@ -1,0 +1,153 @@
+"""Figures of a card measured again: the same bits here; other flags, weights or images are told apart."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import sparta_hub
+from sparta_hub.artifacts import CONFIG, RESULTS, read_config, save_model, sha256_of, to_json_bytes
+from sparta_hub.cli import main
+from sparta_hub.data import load_images
+from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError
+from sparta_hub.eval_command import make_attacks
+from sparta_hub.evaluation import evaluate
+
+IMAGES = 16
+
+
+def put(folder, results):
+    """Write ``results.json``, with its checksum in the config."""
+    (folder / RESULTS).write_bytes(to_json_bytes(results))
+    config = read_config(folder).to_json()
+    config["files"][RESULTS] = sha256_of(folder / RESULTS)
+    (folder / CONFIG).write_bytes(to_json_bytes(config))
+
+
+def report_of(folder):
+    return json.loads((folder / RESULTS).read_text())["reports"][0]
+
+
+@pytest.fixture(scope="module")
+def base(artifact, tmp_path_factory):
+    """An artifact with its network, and the record of sixteen images, which it gets right without attack."""
+    root = tmp_path_factory.mktemp("measured")
+    x, model = np.random.default_rng(0).integers(0, 256, (IMAGES, 64, 64, 3), dtype=np.uint8), sparta_hub.load(artifact)
+    with torch.no_grad():  # an untrained network predicts one class whatever it sees
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.fill_(1)
+        model.fc.weight.normal_(generator=torch.Generator().manual_seed(0))
+        save_model(model, root / "set", with_host=True)
+        model = sparta_hub.load(root / "set")
+        y = model(torch.from_numpy(x).permute(0, 3, 1, 2) / 255).argmax(1).numpy()
+    np.savez(root / "noise.npz", x_test=x, y_test=y)
+    attacks = [*make_attacks(["fgsm"], eps="8/255"), *make_attacks(["sparta-pgd-10"])]
+    report = evaluate(model, load_images("noise", "test", root), attacks, batch_size=4, seed=5)
+    put(root / "set", {"reports": [report.to_json()]})
+    return root
+
+
+@pytest.fixture
+def measured(base, tmp_path, monkeypatch):
+    """A copy of it that a test may change, with its images."""
+    shutil.copytree(base, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("SPARTA_DATA", str(tmp_path))
+    return tmp_path / "set"
+
+
+def test_the_same_bits_here(measured):
+    found = sparta_hub.verify(measured)
+    assert [v.attack for v in found] == [
+        "clean", "fgsm, Linf 8/255", "sparta-pgd-10 (steps 10, step size 1/255), Linf 16/255 targeted",
+    ]  # fmt: skip
+    assert all(v.within and v.differ == 0 and v.card == v.here for v in found)
+    summary = report_of(measured)["summary"]
+    assert [v.card.correct for v in found] == [IMAGES, *(row["correct"] for row in summary["attacks"])]
+    assert 0 < found[1].card.correct < IMAGES, "else the comparison of flags compares nothing"
+
+
+def test_some_images_and_some_attacks(measured):
+    found = sparta_hub.verify(measured, limit=8, attacks=["fgsm"])
+    assert [v.attack for v in found] == ["clean", "fgsm, Linf 8/255"]
+    assert {(v.card.images, v.here.images, v.differ) for v in found} == {(8, 8, 0)}
+    assert sparta_hub.verify(measured, limit=1000)[0].here.images == IMAGES
+
+
+def test_flags_that_nobody_gets_here_lie_outside(measured):
+    report = report_of(measured)
+    tally = report["outcome"]["attacks"][0]
+    broken = int(tally["broken"], 16)
+    tally["broken"] = f"{0xFFFF ^ broken:04x}"
+    for row in (report["summary"]["attacks"][0],):
+        right = bin(broken).count("1")
+        accuracy = sparta_hub.evaluation.Accuracy.of((True,) * right + (False,) * (IMAGES - right))
+        row |= {"percent": accuracy.percent, "low": accuracy.low, "high": accuracy.high, "correct": right}
+    other = int(report["outcome"]["attacks"][1]["broken"], 16)
+    worst = IMAGES - bin(int(tally["broken"], 16) | other).count("1")
+    accuracy = sparta_hub.evaluation.Accuracy.of((True,) * worst + (False,) * (IMAGES - worst))
+    report["summary"]["worst_case"] |= {"percent": accuracy.percent, "low": accuracy.low, "high": accuracy.high,
+                                        "correct": worst}  # fmt: skip
+    put(measured, {"reports": [report]})
+    clean, fgsm, _ = sparta_hub.verify(measured)
+    assert (clean.differ, fgsm.differ) == (0, IMAGES)
+    done = CliRunner().invoke(main, ["verify", str(measured), "--attack", "fgsm"])
+    assert (done.exit_code, fgsm.within) == ((3, False) if not fgsm.within else (0, True))
+    assert f"{IMAGES} images differ" in done.output
+
+
+def test_a_summary_that_the_flags_deny_is_refused(measured):
+    report = report_of(measured)
+    report["summary"]["attacks"][0]["correct"] += 1
+    put(measured, {"reports": [report]})
+    with pytest.raises(ReportError, match="but the flags of the images amount to"):
+        sparta_hub.verify(measured)
+
+
+def test_other_weights_than_the_record_is_of(measured):
+    model = sparta_hub.load(measured)
+    with torch.no_grad():
+        model.fc.bias += 1
+    results = json.loads((measured / RESULTS).read_text())
+    save_model(model, measured, results=results, with_host=True)
+    with pytest.raises(ArtifactError, match=r"holds weights \w{12}..., and its record is of .*measure it anew"):
+        sparta_hub.verify(measured)
+
+
+def test_other_images_than_the_record_is_of(measured, tmp_path):
+    arrays = dict(np.load(tmp_path / "noise.npz"))
+    np.savez(tmp_path / "noise.npz", x_test=arrays["x_test"][::-1], y_test=arrays["y_test"][::-1])
+    with pytest.raises(DataError, match="first 16 test images of noise here have checksum .*official order"):
+        sparta_hub.verify(measured)
+    (tmp_path / "noise.npz").unlink()
+    with pytest.raises(DataError, match="is not there"):
+        sparta_hub.verify(measured)
+
+
+def test_an_attack_of_a_later_version(measured):
+    report = report_of(measured)
+    report["protocol"]["attacks"][0]["name"] = "square-2"
+    report["summary"]["attacks"][0]["attack"] = "square-2, Linf 8/255"
+    put(measured, {"reports": [report]})
+    with pytest.raises(AttackError, match="has the attack 'square-2', which this sparta-hub does not know"):
+        sparta_hub.verify(measured)
+
+
+def test_what_cannot_be_verified(measured):
+    with pytest.raises(AttackError, match="was not measured with 'pgd'; expected some of fgsm, sparta-pgd-10"):
+        sparta_hub.verify(measured, attacks=["pgd"])
+    put(measured, {})
+    with pytest.raises(ArtifactError, match="has no reports in its results.json"):
+        sparta_hub.verify(measured)
+
+
+def test_the_command(measured):
+    done = CliRunner().invoke(main, ["verify", str(measured), "--limit", "8"])
+    assert done.exit_code == 0
+    assert "within  clean: 100.0 % of 8 images here, the card's record has 100.0 %" in done.output
+    rows = json.loads(CliRunner().invoke(main, ["verify", str(measured), "--json"]).stdout)
+    assert [row["differ"] for row in rows] == [0, 0, 0]
+    assert rows[1]["card"] == rows[1]["here"]

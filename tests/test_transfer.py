@@ -1,0 +1,76 @@
+"""Transfers in results.json: read back as written, refused if they are something else, shown as text."""
+
+import json
+
+import pytest
+
+from sparta_hub.cards import transfer_table
+from sparta_hub.errors import ArtifactError
+from sparta_hub.evaluation import Accuracy, Gain
+from sparta_hub.transfer import Transfer, read_transfers
+
+CLEAN, PGD = Accuracy(54.0, 50.9, 57.1, 540, 1000), Accuracy(37.0, 34.1, 40.0, 370, 1000)
+FROZEN = Transfer(
+    "sparta-a", "resnet34_cifar", "cifar10", "frozen", 0, "recipe", 4.0, "Linf 8/255", {"clean": CLEAN, "pgd": PGD},
+    (Gain("clean", 1.0, -0.5, 2.5, 30, 20, 1000), Gain("pgd", -1.5, -3.0, 0.0, 10, 25, 1000)),
+)  # fmt: skip
+RELU = Transfer("sparta-a", "resnet34_cifar", "cifar10", "relu", 0, "r", 4.0, "Linf 8/255", {"clean": CLEAN})
+
+
+def rows():
+    return json.loads(json.dumps([FROZEN.to_json(), RELU.to_json()]))
+
+
+def test_read_back_as_written():
+    assert read_transfers(rows()) == (FROZEN, RELU)
+    assert read_transfers(()) == ()
+
+
+def test_the_table():
+    assert transfer_table([FROZEN, RELU]).splitlines()[2:] == [
+        "| sparta-a | resnet34_cifar | cifar10 | frozen | 0 | clean | 54.0 % [50.9, 57.1] | +1.0 [-0.5, +2.5] |",
+        "| sparta-a | resnet34_cifar | cifar10 | frozen | 0 | pgd | 37.0 % [34.1, 40.0] | -1.5 [-3.0, +0.0] |",
+        "| sparta-a | resnet34_cifar | cifar10 | ReLU | 0 | clean | 54.0 % [50.9, 57.1] | – |",
+    ]
+    assert transfer_table([]) == ""
+
+
+def test_text_of_a_stranger_stays_in_its_cell():
+    evil = rows()
+    evil[0]["host"] = "a | b\n<script> [x](http://e)"
+    line = transfer_table(read_transfers(evil)).splitlines()[2]
+    assert line.replace("\\|", "").count("|") == 9
+    assert "<script" not in line
+    assert "](" not in line.replace("\\](", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("mode",), "fast", "mode is 'fast'; expected one of frozen, weights, tuned, joint, relu"),
+        (("mode",), ["frozen"], "expected rows as sparta-hub writes them"),
+        (("seed",), "0", "'0' is no int"),
+        (("host",), None, "None is no str"),
+        (("epochs",), "many", "could not convert"),
+        (("accuracies",), 5, "not iterable"),
+        (("accuracies", 0, "percent"), None, "TypeError"),
+        (("gains", 0, "images"), 1.5, "1.5 is no int"),
+    ],
+)
+def test_something_else_is_refused(path, value, message):
+    changed = rows()
+    inner = changed[0]
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    with pytest.raises(ArtifactError, match=message):
+        read_transfers(changed)
+    del inner[path[-1]]
+    with pytest.raises(ArtifactError, match=f"KeyError: '{path[-1]}'"):
+        read_transfers(changed)
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [1], {"a": 1}])
+def test_no_list_of_rows(value):
+    with pytest.raises(ArtifactError, match="transfers in results.json cannot be read"):
+        read_transfers(value)

@@ -1,0 +1,125 @@
+"""A transfer, from finished runs to the giver's card and the README's table; what is out of date is not shown."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+import sparta_hub
+from tests.training.conftest import noise
+from training.card import BEGIN, END, rewrite
+from training.data import in_memory
+from training.engine import train
+from training.entries import read_entry, write_entry
+from training.errors import ConfigError
+from training.measure import measure
+from training.parallel import World
+from training.publish import publish
+
+PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
+
+
+def run(root, config):
+    train(config, in_memory(config, noise(), World()), root / config.name)
+    return str(root / config.name)
+
+
+@pytest.fixture
+def giver(root, tiny):
+    """A published set."""
+    run(root, tiny)
+    return publish(root, root / "tiny", "giver", count=4, with_host=True, remark="r", comparison="c",
+                   overhead="overhead.json")  # fmt: skip
+
+
+@pytest.fixture
+def place(tiny, giver):
+    """What is trained alike at one place: another seed, so that it is not the place of the giver itself."""
+    there = replace(tiny, seed=7)
+    return {
+        "frozen": replace(there, name="f", activation=str(giver), frozen=True, arguments={}),
+        "weights": replace(there, name="w", activation=str(giver), frozen="weights", arguments={}),
+        "tuned": replace(there, name="t", activation=str(giver), arguments={}),
+        "joint": replace(there, name="j"),
+        "relu": replace(there, name="r", family="relu", arguments={}),
+    }
+
+
+def rows(folder):
+    return sparta_hub.transfers(folder)
+
+
+def test_a_place_is_shown_with_all_that_was_trained_alike(root, giver, place, tiny):
+    assert rows(giver) == ()
+    assert "Not measured yet." in (giver / "README.md").read_text()
+    for config in [*reversed(place.values()), replace(place["joint"], name="else", arguments={"hidden": 4})]:
+        measure(root, run(root, config), count=4)
+    found = rows(giver)
+    assert [row.mode for row in found] == list(place)
+    assert [row.recipe for row in found] == ["f", "w", "t", "j", "r"]
+    assert {(row.source, row.host, row.dataset, row.seed, row.epochs) for row in found} == {
+        ("giver", tiny.host, "cifar10", 7, 2.0)
+    }
+    for row in found:
+        report = json.loads((root / f"training/records/evaluations/{row.recipe}-seed7.json").read_text())["summary"]
+        assert list(row.accuracies) == ["clean", PGD]
+        assert row.accuracies["clean"].correct == report["clean"]["correct"]
+        assert row.accuracies[PGD].correct == report["attacks"][0]["correct"]
+        assert [gain.attack for gain in row.gains] == ([] if row.mode == "relu" else ["clean", PGD])
+    clean = {row.mode: row.accuracies["clean"].percent for row in found}
+    assert found[0].gains[0].points == clean["frozen"] - clean["relu"]
+    table = (root / "README.md").read_text().split(BEGIN)[1].split(END)[0].strip()
+    assert len(table.splitlines()) == 2 + 2 * 5
+    assert table in (giver / "README.md").read_text()
+    assert f"| giver | {tiny.host} | cifar10 | ReLU | 7 | clean | {clean['relu']:.1f} %" in table.replace("\\_", "_")
+    text = (root / "README.md").read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+
+
+def test_more_attacks_are_added_and_a_second_time_nothing_is_lost(root, giver):
+    entry = measure(root, "giver", count=4, attacks=["fgsm"])
+    assert entry.evaluations == ("giver.json", "giver-2.json")
+    assert entry == read_entry(root, "giver")
+    shown = [row["attack"] for row in sparta_hub.info(giver).results["evaluation"]]
+    assert shown == ["clean", PGD, "fgsm, Linf 8/255", "worst case of each image"]
+    with pytest.raises(
+        ConfigError, match="giver has evaluations .*giver-3.json; expected one or more, all of the same"
+    ):
+        measure(root, "giver", count=3)
+
+
+def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giver, place):
+    for mode in ("frozen", "relu"):
+        measure(root, run(root, place[mode]), count=4)
+    assert [row.mode for row in rows(giver)] == ["frozen", "relu"]
+    entry = read_entry(root, "f-seed7")
+    write_entry(root, replace(entry, giver_sha256="0" * 64))
+    rewrite(root)
+    assert rows(giver) == ()
+    assert "Nothing was transferred yet." in (root / "README.md").read_text()
+
+
+@pytest.mark.parametrize("mode", ["frozen", "weights"])
+def test_a_frozen_set_that_moved_is_refused(root, giver, place, mode):
+    folder = run(root, place[mode])
+    weights = load_file(f"{folder}/best.safetensors")
+    key = next(key for key in weights if key.endswith("conv6.weight"))
+    save_file(weights | {key: weights[key] + 1}, f"{folder}/best.safetensors")
+    with pytest.raises(
+        ConfigError, match=r"\w was trained with .*giver frozen, and stage1.block\d.conv6.weight is not"
+    ):
+        measure(root, folder, count=4)
+    assert not (root / "training/records/entries" / f"{place[mode].name}-seed7.json").exists()
+
+
+def test_a_readme_without_a_place_for_the_table_is_an_error(root, giver):
+    (root / "README.md").write_text("nothing")
+    with pytest.raises(ConfigError, match="README.md has no lines <!-- transfers"):
+        rewrite(root)
+
+
+def test_an_unknown_name_lists_what_was_recorded(root, giver):
+    with pytest.raises(ConfigError, match="Nothing was recorded of 'givr'; .* Recorded: giver."):
+        measure(root, "givr", count=4)

@@ -1,0 +1,100 @@
+"""Cards and the README's table from the records: ``python -m training.card [NAME ...]``; all published by default."""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, sha256_of, to_json_bytes
+from sparta_hub.cards import render_card, transfer_table
+from sparta_hub.errors import SpartaError
+from sparta_hub.transfer import read_transfers
+from sparta_hub.zoo import NAMESPACE
+from training.checkpoints import write_whole
+from training.entries import ROOT, entries, read_entry
+from training.errors import ConfigError
+from training.results import results_of
+from training.transfers import transfers_of
+
+BEGIN, END = "<!-- transfers: written by python -m training.card -->", "<!-- /transfers -->"
+
+
+def published(root: Path) -> list[str]:
+    """Names of the sets in ``model_cards``."""
+    return sorted(path.parent.name for path in (root / "model_cards").glob(f"*/{CONFIG}"))
+
+
+def rewrite(root: Path, names: Iterable[str] | None = None) -> None:
+    """Write results, card and checksums of published sets anew, and the README's table of transfers.
+
+    Args:
+        root: of the repository.
+        names: of the sets; None: all. One that was never recorded is an error.
+    """
+    for name in published(root) if names is None else names:
+        _rewrite_card(root, name)
+    readme = root / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8")
+        if BEGIN not in text or END not in text:
+            raise ConfigError(f"{readme} has no lines {BEGIN} and {END}, between which the table of transfers stands.")
+        before, rest = text.split(BEGIN)
+        write_whole(readme, f"{before}{BEGIN}\n{matrix(root)}\n{END}{rest.split(END)[1]}".encode())
+
+
+def matrix(root: Path) -> str:
+    """The table of all transfers that the published sets have in their results."""
+    results = [root / "model_cards" / name / RESULTS for name in published(root)]
+    rows = [row for path in results for row in read_transfers(json.loads(path.read_text()).get("transfers", ()))]
+    return transfer_table(rows) or "Nothing was transferred yet."
+
+
+def refresh(root: Path) -> None:
+    """After a new evaluation: the cards of all sets that were recorded."""
+    recorded = {entry.name for entry in entries(root)}
+    rewrite(root, [name for name in published(root) if name in recorded])
+
+
+def _rewrite_card(root: Path, name: str) -> None:
+    folder = root / "model_cards" / name
+    artifact, results = read_artifact(folder), results_of(root, read_entry(root, name))
+    results["transfers"] = [row.to_json() for row in transfers_of(root, name)]
+    blob = to_json_bytes(results)
+    config = replace(artifact.config, files={**artifact.config.files, RESULTS: hashlib.sha256(blob).hexdigest()})
+    values = sum(tensor.numel() for tensor in artifact.tensors.values())
+    card = render_card(name, config, results, values=values)
+    write_whole(folder / RESULTS, blob)
+    write_whole(folder / CONFIG, to_json_bytes(config.to_json()))
+    write_whole(folder / CARD, card.encode())
+    register(root, name)
+
+
+def register(root: Path, name: str) -> None:
+    """Put the checksums of ``model_cards/NAME`` into the registry; changed files are no longer the published commit."""
+    path, folder = root / "sparta_hub" / "registry.json", root / "model_cards" / name
+    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    listed = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["files"]
+    files = {CONFIG: sha256_of(folder / CONFIG), **listed}
+    old = rows.get(name, {})
+    revision = old.get("revision") if old.get("files") == files else None
+    rows[name] = {"repo": f"{NAMESPACE}/{name}", "revision": revision, "files": files}
+    write_whole(path, (json.dumps(dict(sorted(rows.items())), indent=2) + "\n").encode())
+
+
+def main() -> None:
+    """Parse the command line and write."""
+    parser = argparse.ArgumentParser(prog="python -m training.card", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args()
+    try:
+        rewrite(ROOT, options.names or None)
+    except SpartaError as error:
+        sys.exit(f"training.card: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Measure a finished run, or a published network with more attacks: ``python -m training.measure RUN|NAME``.
+
+A run that is not published is recorded as ``RECIPE-seedS``; if it is a transfer, or stands beside one, it appears on
+the card of the set and in the README's table.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sparta_hub.artifacts import WEIGHTS, read_artifact, sha256_of
+from sparta_hub.attacks import pgd
+from sparta_hub.data import load_images
+from sparta_hub.errors import SpartaError
+from sparta_hub.eval_command import make_attacks
+from sparta_hub.evaluation import Attack, evaluate
+from sparta_hub.hub import info, load
+from sparta_hub.surgery import state_of
+from sparta_hub.threat import ThreatModel
+from training.artifact import trained_network
+from training.card import refresh
+from training.config import TrainConfig
+from training.entries import EVALUATIONS, RECORDS, ROOT, Entry, entries, read_entry, read_record, write_entry
+from training.errors import ConfigError
+from training.records import RECORD, keep
+from training.settings import from_json
+from training.weights import read_weights
+
+BATCH = 100
+
+
+def usual_attacks(threat: ThreatModel) -> list[Attack]:
+    """What every card has: PGD-20 with steps of ε/4 from one random start, at 8/255 under the name of its preset."""
+    if threat == ThreatModel():
+        return make_attacks(["thesis-pgd-20"])
+    return [Attack("pgd", pgd, threat, {"steps": 20, "step_size": threat.eps / 4})]
+
+
+def evaluation_of(
+    root: Path,
+    model: nn.Module,
+    dataset: str,
+    attacks: Sequence[Attack],
+    *,
+    count: int,
+    name: str,
+    fast: bool = False,
+    out: Path | None = None,
+) -> str:
+    """Evaluate on the first ``count`` test images and keep the record; its name.
+
+    Args:
+        root: of the repository.
+        model: on the device to measure on.
+        dataset: whose test images.
+        attacks: in this order.
+        count: images.
+        name: of the network, for the record.
+        fast: attack a copy where a sample shows that it is as good.
+        out: file that an interrupted evaluation goes on from.
+    """
+    data = load_images(dataset, "test", limit=count)
+    report = evaluate(model, data, attacks, batch_size=BATCH, seed=0, speed="fast" if fast else "exact", out=out,
+                      progress=True, name=name)  # fmt: skip
+    return keep(report.to_json(), root / EVALUATIONS, name=name).name
+
+
+def measure(
+    root: Path,
+    what: str,
+    *,
+    count: int,
+    attacks: Sequence[str] = (),
+    which: str = "best",
+    device: str = "cpu",
+    fast: bool = False,
+    out: Path | None = None,
+) -> Entry:
+    """Add an evaluation to what is recorded of a network, and write the cards that show it.
+
+    Args:
+        root: of the repository.
+        what: folder of a run, or name of a published set whose network is at hand.
+        count: test images, the first ones.
+        attacks: names of attacks and presets; the usual ones by default.
+        which: weights of a run, ``best`` or ``last``.
+        device, fast, out: see ``evaluation_of``.
+
+    Raises:
+        ConfigError: the run is not finished, or a set that was frozen is not as it was given.
+    """
+    if (Path(what) / RECORD).is_file():
+        entry, config, model = _run(root, Path(what), which)
+    else:
+        entry, model = read_entry(root, what), load(root / "model_cards" / what)
+        config = from_json(read_record(root / RECORDS / entry.training)["config"])
+    chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)
+    kept = evaluation_of(
+        root, model.to(device), config.dataset, chosen, count=count, name=entry.name, fast=fast, out=out
+    )
+    entry = replace(entry, evaluations=(*entry.evaluations, kept))
+    write_entry(root, entry)
+    refresh(root)
+    return entry
+
+
+def _run(root: Path, run: Path, which: str) -> tuple[Entry, TrainConfig, nn.Module]:
+    """A run's entry, made if there is none yet, and its network."""
+    record = read_record(run / RECORD)
+    config = from_json(record["config"])
+    test = load_images(config.dataset, "test", limit=1)
+    kind, weights = read_weights(run, which)
+    model = trained_network(config, weights, num_classes=test.num_classes, size=int(test.x.shape[-1]))
+    name = f"{config.name}-seed{config.seed}"
+    if found := next((entry for entry in entries(root) if entry.name == name), None):
+        return found, config, model
+    giver = _check_giver(config, model) if config.activation else ""
+    return Entry(name, keep(record, root / RECORDS).name, (), kind, giver_sha256=giver), config, model
+
+
+def _check_giver(config: TrainConfig, model: nn.Module) -> str:
+    """Sha256 of the weights that were put in, after a look at whether what was frozen is still as it was."""
+    given = read_artifact(info(config.activation).folder)
+    moved = [
+        key
+        for key, tensor in state_of(model).items()
+        if not torch.equal(tensor, given.tensors[key])
+        and not (
+            config.frozen == "weights"
+            and key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
+        )
+    ]
+    if config.frozen and moved:
+        raise ConfigError(
+            f"{config.name} was trained with {config.activation} frozen, and {moved[0]} is not as it is in "
+            f"{given.folder}: the set was replaced since, or was not frozen."
+        )
+    return sha256_of(given.folder / WEIGHTS)
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m training.measure", description=__doc__)
+    parser.add_argument("what", metavar="RUN|NAME", help="folder of a finished run, or name of a published set")
+    add_options(parser)
+    options = parser.parse_args()
+    try:
+        entry = measure(ROOT, options.what, count=options.count, attacks=options.attack, which=options.weights,
+                        device=options.device, fast=options.fast, out=options.out)  # fmt: skip
+    except SpartaError as error:
+        sys.exit(f"training.measure: {error}")
+    print(EVALUATIONS / entry.evaluations[-1])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of everything that measures."""
+    parser.add_argument("--count", type=int, default=1000, help="test images to measure on")
+    parser.add_argument("--weights", choices=("best", "last"), default="best", help="of a run")
+    parser.add_argument("--attack", action="append", default=[], metavar="NAME",
+                        help="attack or preset, such as thesis-aa; may be repeated; PGD-20 by default")  # fmt: skip
+    parser.add_argument("--fast", action="store_true", help="attack a faster copy where it proves as good")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="an interrupted evaluation goes on from there")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
+if __name__ == "__main__":
+    main()

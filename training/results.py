@@ -1,0 +1,168 @@
+"""``results.json`` from the records alone: what was measured of a network, beside its twin, and in other places."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sparta_hub.diagnostics import Diagnosis
+from sparta_hub.evaluation import Accuracy, Flags, Gain, Report, check_same_images, paired_gain
+from sparta_hub.hosts import create_host
+from training.config import TrainConfig
+from training.entries import DIAGNOSES, EVALUATIONS, RECORDS, Entry, read_entry, read_record
+from training.errors import ConfigError
+from training.settings import from_json
+
+OVERHEADS = Path("benchmarks/records")
+WORST = "worst case of each image"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What every image did under one attack (``clean`` without), with where that comes from."""
+
+    attack: str
+    flags: Flags
+    seconds: float
+    report: Report
+
+
+def results_of(root: Path, entry: Entry) -> dict[str, Any]:
+    """What ``model_cards/NAME/results.json`` holds.
+
+    Raises:
+        ConfigError, ReportError: the records do not fit together.
+    """
+    record = read_record(root / RECORDS / entry.training)
+    reports = reports_of(root, entry)
+    gains = gains_over(reports, reports_of(root, read_entry(root, entry.twin))) if entry.twin else []
+    results = {
+        "training": training_row(from_json(record["config"]), record) | {"weights": entry.weights},
+        "evaluation": [_row(figure) for figure in figures(reports)],
+        "remark": entry.remark,
+        "comparison": in_words(entry.twin, gains) if gains else entry.comparison,
+        "gains": [{"twin": entry.twin, **asdict(gain)} for gain in gains],
+        "reports": [report.to_json() for report in reports],
+    }
+    if entry.overhead:
+        results["overhead"] = overhead_of(root, entry.overhead, from_json(record["config"]))
+    if entry.diagnosis:
+        found = Diagnosis.from_json(read_record(root / DIAGNOSES / entry.diagnosis))
+        results["diagnosis"] = diagnosis_in_words(found)
+    return results
+
+
+def reports_of(root: Path, entry: Entry) -> list[Report]:
+    """The evaluations of an entry.
+
+    Raises:
+        ConfigError: there are none, or of different weights or images.
+    """
+    reports = [Report.from_json(read_record(root / EVALUATIONS / name)) for name in entry.evaluations]
+    if len({(r.protocol.weights_sha256, r.protocol.data_sha256) for r in reports}) != 1:
+        raise ConfigError(
+            f"{entry.name} has evaluations {', '.join(entry.evaluations) or '(none)'}; expected one or more, all of "
+            "the same weights and images."
+        )
+    return reports
+
+
+def figures(reports: Sequence[Report]) -> list[Figure]:
+    """Clean, every attack of every report, and the worst case of all where there are several attacks."""
+    attacked = [
+        Figure(settings.words, report.robust_flags(i), report.outcome.attacks[i].seconds, report)
+        for report in reports
+        for i, settings in enumerate(report.protocol.attacks)
+    ]
+    first = reports[0]
+    worst = tuple(all(flags) for flags in zip(*(figure.flags for figure in attacked), strict=True))
+    every = [Figure(WORST, worst, 0.0, first)] if len(attacked) > 1 else []
+    return [Figure("clean", first.outcome.correct, 0.0, first), *attacked, *every]
+
+
+def gains_over(own: Sequence[Report], other: Sequence[Report]) -> list[Gain]:
+    """What one network gains over another under each attack that both were measured with.
+
+    Raises:
+        ReportError: they were not measured on the same images, with the same batches and seed.
+    """
+    mine, theirs = figures(own), {figure.attack: figure for figure in figures(other)}
+    if {figure.attack for figure in mine} != theirs.keys():
+        theirs.pop(WORST, None)  # of other attacks
+    pairs = [(one, theirs[one.attack]) for one in mine if one.attack in theirs]
+    for one, two in pairs:
+        check_same_images(one.report, two.report)
+    return [paired_gain(one.attack, one.flags, two.flags) for one, two in pairs]
+
+
+def overhead_of(root: Path, name: str, config: TrainConfig) -> dict[str, Any]:
+    """What ``benchmarks/activation_overhead.py`` printed of the family, in its first table.
+
+    Raises:
+        ConfigError: it timed another host, or not this family.
+    """
+    record = read_record(root / OVERHEADS / name)
+    host, table = record.get("host", "resnet18_cifar"), record["results"][0]
+    rows = {row["case"]: row for row in table["rows"]}
+    if host != config.host or not {config.family, f"{config.family} (frozen)"} <= rows.keys():
+        raise ConfigError(
+            f"{name} timed {', '.join(rows)} in {host}; expected {config.family} in {config.host}, frozen and not."
+        )
+    row, setting = rows[config.family], table["setting"]
+    network = create_host(config.host, 10)
+    return {
+        "host": host,
+        "host_parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": row["parameters"],
+        "flops": row["flops"],
+        "inference": row["ratios"]["inference"],
+        "train": row["ratios"]["train"],
+        "frozen": rows[f"{config.family} (frozen)"]["ratios"]["train"],
+        "precision": setting["precision"],
+        "hardware": record["machine"]["hardware"],
+        "record": name,
+    }
+
+
+def training_row(config: TrainConfig, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of the training."""
+    own = ("batch_size", "epochs", "seed", "lr", "weight_decay", "label_smoothing", "ema_decay")
+    cost = ("steps", "images", "seconds", "commit", "torch", "python", "hardware")
+    return {
+        "recipe": config.name,
+        "method": config.method,
+        **{key: getattr(config, key) for key in own},
+        **{key: record[key] for key in cost},
+        "config": record["config"],
+    }
+
+
+def in_words(twin: str, found: Sequence[Gain]) -> str:
+    """One paragraph on what the column of gains is, whichever of the two is ahead."""
+    return (
+        f"Gain is the difference to its ReLU twin `{twin}` (same recipe, seed and budget) on the same "
+        f"{found[0].images:,} images, image by image, in points with its 95 % interval; + is ahead. The intervals are "
+        "those of these two networks; two seeds of one recipe can differ by more, so one pair proves little."
+    )
+
+
+def diagnosis_in_words(diagnosis: Diagnosis) -> str:
+    """One paragraph: what was asked, of how many images, and what was found."""
+    asked = [found.name for found in diagnosis.findings if found.verdict != "not applicable"]
+    suspect = [f"{found.name}: {found.why}" for found in diagnosis.findings if found.verdict == "suspect"]
+    verdict = "Suspect: " + " ".join(suspect) if suspect else "Nothing was suspect; few images prove little."
+    protocol = diagnosis.evidence.report.protocol
+    return (
+        f"Hidden gradients were looked for with `sparta-hub diagnose` on the first {protocol.images:,} test images, "
+        f"{diagnosis.evidence.right} of them right without attack ({', '.join(asked)}); under the worst of all attacks "
+        f"in the ball {diagnosis.worst_case:.1f} % hold. {verdict}"
+    )
+
+
+def _row(figure: Figure) -> dict[str, Any]:
+    accuracy, report = Accuracy.of(figure.flags), figure.report
+    return {
+        "attack": figure.attack, "accuracy": accuracy.percent, "low": accuracy.low, "high": accuracy.high,
+        "correct": accuracy.correct, "images": accuracy.images, "seed": report.protocol.seed,
+        "seconds": round(figure.seconds, 1), **report.provenance[0],
+    }  # fmt: skip
