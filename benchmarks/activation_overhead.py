@@ -1,6 +1,6 @@
-"""What each activation family costs in ResNet-18 at 32x32, as a ratio to ReLU measured in the same run.
+"""What each activation family costs in a network at 32x32, as a ratio to ReLU measured in the same run.
 
-    python benchmarks/activation_overhead.py [--families sparta,prelu] [--batch 32] [--repeats 5] [--json FILE]
+    python benchmarks/activation_overhead.py [--families sparta,prelu] [--host resnet34_cifar] [--json FILE]
 
 Rounds are interleaved: in each round every case takes its turn, and its time is divided by ReLU's of the same round;
 the table shows the median over rounds, so that slow drifts of the machine cancel. Beside it stands the ratio of
@@ -28,7 +28,6 @@ from sparta_hub.activations import FAMILIES
 from sparta_hub.provenance import provenance
 from sparta_hub.surgery import inject
 
-HOST = "resnet18_cifar"
 PASSES = ("train", "input_gradient", "inference")
 
 
@@ -49,6 +48,7 @@ class Case:
 class Setting:
     """How all cases of one table are run."""
 
+    host: str
     device: str
     precision: str
     compiled: bool
@@ -74,7 +74,7 @@ class Row:
 def make(case: Case, setting: Setting) -> nn.Module:
     """Build the host with its activations, not compiled."""
     torch.manual_seed(0)
-    model = timm.create_model(HOST).to(setting.device)
+    model = timm.create_model(setting.host).to(setting.device)
     if setting.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if case.family != "relu":
@@ -178,7 +178,7 @@ def table(rows: list[Row], setting: Setting) -> str:
     layout = "channels_last" if setting.channels_last else "contiguous"
     mode = "compiled" if setting.compiled else "eager"
     lines = [
-        f"{HOST}, {setting.device}, {setting.precision}, {mode}, {layout}, batch {setting.batch}, median of "
+        f"{setting.host}, {setting.device}, {setting.precision}, {mode}, {layout}, batch {setting.batch}, median of "
         f"{setting.repeats} rounds, {setting.clock} time",
         f"{'':24}{'+params':>10}{'FLOPs':>8}{'train':>8}{'input grad':>12}{'inference':>11}",
     ]
@@ -206,6 +206,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--families", default=",".join(FAMILIES), help="names, comma-separated; default: all")
+    parser.add_argument("--host", default="resnet18_cifar", help="timm network")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="time compiled hosts, too")
@@ -241,7 +242,9 @@ def main() -> None:
                 continue
             for compiled in (False, True) if args.compile else (False,):
                 clock = "wall" if device == "cuda" else args.clock
-                setting = Setting(device, kind, compiled, args.channels_last, args.batch, args.repeats, clock)
+                setting = Setting(
+                    args.host, device, kind, compiled, args.channels_last, args.batch, args.repeats, clock
+                )
                 rows = measure(cases, setting)
                 sys.stdout.write(table(rows, setting) + "\n\n")
                 sys.stdout.flush()

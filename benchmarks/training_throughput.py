@@ -230,9 +230,8 @@ def main() -> None:
     if reason:
         print(f"fp32 for both: {reason}.")
     clock = "wall" if args.device == "cuda" else args.clock
-    setting = Setting(
-        args.device, "fp32" if reason else "bf16", args.device == "cuda", True, args.batch, args.rounds, clock
-    )
+    precision, compiled = "fp32" if reason else "bf16", args.device == "cuda"
+    setting = Setting("resnet18_cifar", args.device, precision, compiled, True, args.batch, args.rounds, clock)
     rows = measure(setting) if setting.repeats else []
     if rows:
         print(table(rows, setting))

@@ -102,7 +102,8 @@ def overhead_of(root: Path, name: str, config: TrainConfig) -> dict[str, Any]:
         ConfigError: it timed another host, or not this family.
     """
     record = read_record(root / OVERHEADS / name)
-    host, table = record.get("host", "resnet18_cifar"), record["results"][0]
+    table = record["results"][0]
+    host = table["setting"].get("host", "resnet18_cifar")  # the only one that older records know
     rows = {row["case"]: row for row in table["rows"]}
     if host != config.host or not {config.family, f"{config.family} (frozen)"} <= rows.keys():
         raise ConfigError(

@@ -54,11 +54,8 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(f"before\n{BEGIN}\n{END}\nafter\n")
     rows = [{"case": f"sparta{end}", "parameters": 7, "flops": 1.1, "ratios": {"train": 1.2, "inference": 1.3}}
             for end in ("", " (frozen)")]  # fmt: skip
-    overhead = {
-        "host": HOST,
-        "machine": {"hardware": "a machine"},
-        "results": [{"setting": {"precision": "fp32"}, "rows": rows}],
-    }
+    table = {"setting": {"host": HOST, "precision": "fp32"}, "rows": rows}
+    overhead = {"machine": {"hardware": "a machine"}, "results": [table]}
     (tmp_path / "benchmarks/records").mkdir(parents=True)
     (tmp_path / "benchmarks/records/overhead.json").write_text(json.dumps(overhead))
     return tmp_path
