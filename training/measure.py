@@ -110,14 +110,15 @@ def measure(
 
 
 def _run(root: Path, run: Path, which: str) -> tuple[Entry, TrainConfig, nn.Module]:
-    """A run's entry, made if there is none yet, and its network."""
+    """A run's entry and its network; the entry is a new one if none, or one of another run, has its name."""
     record = read_record(run / RECORD)
     config = from_json(record["config"])
     test = load_images(config.dataset, "test", limit=1)
     kind, weights = read_weights(run, which)
     model = trained_network(config, weights, num_classes=test.num_classes, size=int(test.x.shape[-1]))
     name = f"{config.name}-seed{config.seed}"
-    if found := next((entry for entry in entries(root) if entry.name == name), None):
+    found = next((entry for entry in entries(root) if entry.name == name), None)
+    if found and read_record(root / RECORDS / found.training) == record:
         return found, config, model
     giver = _check_giver(config, model) if config.activation else ""
     return Entry(name, keep(record, root / RECORDS).name, (), kind, giver_sha256=giver), config, model

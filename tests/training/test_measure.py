@@ -1,6 +1,7 @@
 """A transfer, from finished runs to the giver's card and the README's table; what is out of date is not shown."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -88,6 +89,16 @@ def test_more_attacks_are_added_and_a_second_time_nothing_is_lost(root, giver):
         ConfigError, match="giver has evaluations .*giver-3.json; expected one or more, all of the same"
     ):
         measure(root, "giver", count=3)
+
+
+def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
+    measure(root, run(root, place["relu"]), count=4)
+    twice = measure(root, str(root / "r"), count=4, attacks=["fgsm"])
+    assert (twice.training, twice.evaluations) == ("r-seed7.json", ("r-seed7.json", "r-seed7-2.json"))
+    shutil.rmtree(root / "r")
+    again = measure(root, run(root, replace(place["relu"], epochs=1)), count=4)
+    assert (again.training, again.evaluations) == ("r-seed7-2.json", ("r-seed7-3.json",))
+    assert read_entry(root, "r-seed7") == again
 
 
 def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giver, place):
