@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparta_hub.cards import _code, _paragraph, _text, plain_card, render_card
+from sparta_hub.cards import _escape, plain_card, render_card
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, Origin, SiteSpec
 from tests.hub.processes import ROOT
 
@@ -28,8 +28,11 @@ def config(text):
 def results(text):
     training = dict.fromkeys(("method", "recipe", "batch_size", "epochs", "seed", "hardware", "torch", "commit"), text)
     row = {"attack": text, "accuracy": 1.0, "low": 0.0, "high": 2.0, "images": 10}
+    overhead = dict.fromkeys(("host", "precision", "hardware", "record"), text) | dict.fromkeys(
+        ("parameters", "host_parameters", "flops", "inference", "train", "frozen"), 1
+    )
     return {"training": {**training, "seconds": 60, "images": 1, "steps": 1}, "evaluation": [row], "remark": text,
-            "comparison": text}  # fmt: skip
+            "comparison": text, "overhead": overhead}  # fmt: skip
 
 
 def shape(card):
@@ -67,14 +70,14 @@ def test_metadata_is_data(family):
 
 @given(st.text(max_size=60))
 def test_escaped_text_is_one_line_without_markup(text):
-    for escape in (_text, _paragraph, _code):
+    for escape in (_escape.text, _escape.paragraph, _escape.code):
         escaped = escape(text)
         assert len(escaped.splitlines()) <= 1
         assert "<" not in escaped
         assert "](" not in escaped.replace("\\](", "")
-    unescaped = _text(text).replace("\\\\", "")
+    unescaped = _escape.text(text).replace("\\\\", "")
     assert all(unescaped[i - 1] == "\\" for i, char in enumerate(unescaped) if char in "|*`[]")
-    assert not set(_code(text)) & set('`"|<\\')
+    assert not set(_escape.code(text)) & set('`"|<\\')
 
 
 def test_the_card_in_the_tree_is_the_one_that_is_rendered():
