@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from math import sqrt
 from pathlib import Path
@@ -35,10 +35,16 @@ def modules_sha256(model: nn.Module) -> str:
 
 def tensors_sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
     """Checksum of named tensors, wherever they live and however their memory is laid out."""
+    return parts_sha256((name, tensor.dtype, tensor.shape, [tensor]) for name, tensor in tensors)
+
+
+def parts_sha256(tensors: Iterable[tuple[str, torch.dtype, Sequence[int], Iterable[Tensor]]]) -> str:
+    """The same of tensors that come one part of their rows after the other: name, type, shape of the whole, parts."""
     digest = hashlib.sha256()
-    for name, tensor in tensors:
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    for name, dtype, shape, parts in tensors:
+        digest.update(f"{name} {dtype} {tuple(shape)}\n".encode())
+        for part in parts:
+            digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -42,6 +42,8 @@ class TrainConfig:
         frozen: whether that set is kept as it is (``True``), keeps its weights while BatchNorm statistics adapt
             (``"weights"``), or trains on (``False``).
         dataset: a name that ``sparta_hub.data`` knows, or a folder of images.
+        image_size: height and width in pixels that images in files are brought to, to train and to validate; None keeps
+            the set's own. Arrays are never resized.
         validation: how many training images are held out to choose the best checkpoint; never trained on.
         validate_every: epochs between two measurements on them.
         augmentation: ``crop_flip`` for small images, ``crop`` where mirror images mean something else (digits, road
@@ -69,6 +71,7 @@ class TrainConfig:
     activation: str = ""
     frozen: bool | Literal["weights"] = False
     dataset: str = "cifar10"
+    image_size: int | None = None
     validation: int = 1000
     validate_every: float = 1.0
     augmentation: Literal["crop_flip", "crop", "resized_crop_flip", "none"] = "crop_flip"
@@ -93,6 +96,7 @@ class TrainConfig:
         for name, fine, expected in (
             ("epochs", self.epochs > 0, "more than 0"),
             ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("image_size", self.image_size is None or self.image_size >= 1, "1 pixel or more, or none"),
             ("validation", self.validation >= 0, "0 or more"),
             ("validate_every", self.validate_every > 0, "more than 0"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more, and below 1"),

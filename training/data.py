@@ -42,27 +42,29 @@ def open_data(
     lies in memory.
 
     Args:
-        config: dataset, validation, augmentation, batch size and seed are looked at.
+        config: dataset, image size, validation, augmentation, batch size and seed are looked at.
         world: where, and which rows.
         limit: share of the images to train and to validate on.
         workers: processes that read photographs.
         root: see ``load_images``.
 
     Raises:
-        ConfigError, DataError: the set is not there, too small, or does not go with the configuration.
+        ConfigError, DataError: the set is not there, too small, or does not go with the configuration: arrays that lack
+            the image size that it asks for.
     """
     if config.augmentation == "resized_crop_flip":
         return _from_folder(config, world, limit, workers, root)
-    return in_memory(config, load_images(config.dataset, "train", root), world, limit=limit)
+    images = load_images(config.dataset, "train", root, size=config.image_size)
+    return in_memory(config, images, world, limit=limit)
 
 
 def in_memory(config: TrainConfig, images: Images, world: World, *, limit: float = 1.0) -> TrainingData:
-    """Split images that are in memory, and lay those to train on onto the device as bytes."""
+    """Split images, and lay those to train on onto the device as bytes."""
     groups = tracks(images.y) if config.dataset == "gtsrb" and config.validation else torch.arange(len(images))
     chosen, held = _split(config, groups, world, limit)
-    train, validation = (replace(images, x=images.x[i], y=images.y[i]) for i in (chosen, held))
+    train, validation = (replace(images, pixels=images.pixels[i], y=images.y[i]) for i in (chosen, held))
     sha256 = tensors_sha256([("x", train.x), ("y", train.y), ("held x", validation.x), ("held y", validation.y)])
-    there = replace(train, x=train.x.to(world.device), y=train.y.to(world.device))
+    there = replace(train, pixels=train.x.to(world.device), y=train.y.to(world.device))
     batches = InMemory(there, config.batch_size, config.augmentation, config.seed, world)
     identity = _identity(config, limit, len(train), len(validation), sha256)
     return TrainingData(batches, validation if len(validation) else None, images.num_classes, identity)
@@ -71,7 +73,8 @@ def in_memory(config: TrainConfig, images: Images, world: World, *, limit: float
 def _from_folder(config: TrainConfig, world: World, limit: float, workers: int, root: Path | None) -> TrainingData:
     from training.folders import FromFolder, files_sha256, find_files, read_held_out  # needs torchvision
 
-    files, classes, size = find_files(config.dataset, root)
+    files, classes, own_size = find_files(config.dataset, root)
+    size = config.image_size or own_size
     chosen, held = _split(config, torch.arange(len(files)), world, limit)
     train, validation = ([files[i] for i in part.tolist()] for part in (chosen, held))
     batches = FromFolder(train, size, config.batch_size, config.seed, world, workers)

@@ -12,7 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -20,7 +19,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.functional import hflip, pil_to_tensor, resized_crop
 
 from sparta_hub.data import SOURCES, Images, data_root
-from sparta_hub.data._files import list_folder, list_tiny_imagenet, read_files
+from sparta_hub.data._files import list_folder, list_tiny_imagenet, open_files, read_picture
 from sparta_hub.errors import DataError
 from sparta_hub.evaluation._batch import derived_seed
 from training.batches import epoch_order
@@ -46,9 +45,12 @@ def find_files(name: str, root: Path | None = None) -> tuple[list[tuple[Path, in
     paths = [Path(name)] if "/" in name else [root / name, *([root / source.folder] if source else [])]
     folder = next((path for path in paths if path.is_dir() and path != root), None)
     if folder is None:
+        get = "For sets in memory type --set augmentation=crop_flip."
+        if source and not source.dataset:  # torchvision's are no folders of photographs once it has fetched them
+            get = f"To get it: {source.get.format(root=root, split='train')}"
         raise DataError(
             f"There is no folder {paths[0]} with train/CLASS/*.jpg; augmentation resized_crop_flip reads photographs "
-            "from one. For sets in memory type --set augmentation=crop_flip."
+            f"from one. {get}"
         )
     tiny = (folder / "wnids.txt").is_file()
     files, classes = list_tiny_imagenet(folder, "train") if tiny else list_folder(folder, ("train",))
@@ -122,11 +124,7 @@ class _Crops(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
         index, seed = key
         path, label = self.files[index]
-        try:
-            with PIL.Image.open(path) as file:
-                image = file.convert("RGB")
-        except OSError as error:
-            raise DataError(f"{path} cannot be read as an image: {error}") from error
+        image = read_picture(path)
         with torch.random.fork_rng(devices=[]):  # torchvision's crops know no generator
             torch.manual_seed(seed)
             box = RandomResizedCrop.get_params(image, list(SCALE), list(RATIO))  # pyright: ignore
@@ -150,5 +148,5 @@ def files_sha256(files: Files) -> str:
 def read_held_out(files: Files, name: str, classes: tuple[str, ...], size: int) -> Images:
     """Validation images in memory, cropped in the middle as test images are."""
     source = SOURCES.get(name)
-    x, y = read_files(list(files), size=size, crop=source.crop if source else 1.0, limit=None)
-    return Images(x, y, Path(name).name, classes)
+    pixels, y = open_files(files, size=size, crop=source.crop if source else 1.0)
+    return Images(pixels[:], y, Path(name).name, classes)

@@ -44,7 +44,7 @@ def usual_attacks(threat: ThreatModel) -> list[Attack]:
 def evaluation_of(
     root: Path,
     model: nn.Module,
-    dataset: str,
+    config: TrainConfig,
     attacks: Sequence[Attack],
     *,
     count: int,
@@ -57,14 +57,14 @@ def evaluation_of(
     Args:
         root: of the repository.
         model: on the device to measure on.
-        dataset: whose test images.
+        config: of its training, which names the data.
         attacks: in this order.
         count: images.
         name: of the network, for the record.
         fast: attack a copy where a sample shows that it is as good.
         out: file that an interrupted evaluation goes on from.
     """
-    data = load_images(dataset, "test", limit=count)
+    data = load_images(config.dataset, "test", size=config.image_size, limit=count)
     report = evaluate(model, data, attacks, batch_size=BATCH, seed=0, speed="fast" if fast else "exact", out=out,
                       progress=True, name=name)  # fmt: skip
     return keep(report.to_json(), root / EVALUATIONS, name=name).name
@@ -100,9 +100,7 @@ def measure(
         entry, model = read_entry(root, what), load(root / "model_cards" / what)
         config = from_json(read_record(root / RECORDS / entry.training)["config"])
     chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)
-    kept = evaluation_of(
-        root, model.to(device), config.dataset, chosen, count=count, name=entry.name, fast=fast, out=out
-    )
+    kept = evaluation_of(root, model.to(device), config, chosen, count=count, name=entry.name, fast=fast, out=out)
     entry = replace(entry, evaluations=(*entry.evaluations, kept))
     write_entry(root, entry)
     refresh(root)
@@ -113,9 +111,9 @@ def _run(root: Path, run: Path, which: str) -> tuple[Entry, TrainConfig, nn.Modu
     """A run's entry and its network; the entry is a new one if none, or one of another run, has its name."""
     record = read_record(run / RECORD)
     config = from_json(record["config"])
-    test = load_images(config.dataset, "test", limit=1)
+    test = load_images(config.dataset, "test", size=config.image_size, limit=1)
     kind, weights = read_weights(run, which)
-    model = trained_network(config, weights, num_classes=test.num_classes, size=int(test.x.shape[-1]))
+    model = trained_network(config, weights, num_classes=test.num_classes, size=test.shape[-1])
     name = f"{config.name}-seed{config.seed}"
     found = next((entry for entry in entries(root) if entry.name == name), None)
     if found and read_record(root / RECORDS / found.training) == record:

@@ -2,8 +2,9 @@
 
 Gradients are averaged after the backward pass by one flat all-reduce, and not by DDP: methods call the model several
 times a step, and some differentiate twice. The statistics of BatchNorm are averaged in the same all-reduce, so that all
-processes hold the same model after every step; on CUDA, BatchNorm is synchronised too, so that a batch has one mean
-however many processes share it. Accelerate says which process this is, and ``accelerate launch`` starts them.
+processes hold the same model after every step; on CUDA, BatchNorm is synchronised too, the model's and that of a
+network that a method has of its own, so that a batch has one mean however many processes share it. Accelerate says
+which process this is, and ``accelerate launch`` starts them.
 """
 
 import os
@@ -36,6 +37,11 @@ class World:
     def speaks(self) -> bool:
         """Whether this is the process that writes files and talks."""
         return self.rank == 0
+
+    @property
+    def synchronises(self) -> bool:
+        """Whether BatchNorm takes its statistics over all processes, which torch's ``SyncBatchNorm`` cannot on CPUs."""
+        return self.count > 1 and self.device.type == "cuda"
 
     def rows(self, total: int) -> slice:
         """This process's part of a batch of ``total`` images.

@@ -175,7 +175,8 @@ def plan(config: TrainConfig, device: torch.device, *, measure: bool = True) -> 
             raise
         get = SOURCES[config.dataset].get.format(root=data_root(), split="train")
         missing.append(f"{config.dataset}: {error}" + ("" if get in str(error) else f" To get it: {get}"))
-        data = KNOWN[config.dataset]
+        known = KNOWN[config.dataset]
+        data = replace(known, pixels=config.image_size or known.pixels)
         per_epoch = max(1, (data.images - config.validation) // config.batch_size)
     built = config
     try:

@@ -72,14 +72,14 @@ def publish(
             f"A card says what {config.family} costs: --overhead FILE of {OVERHEADS}, as "
             "benchmarks/activation_overhead.py --json writes it."
         )
-    data = load_images(config.dataset, "test", limit=1)
+    data = load_images(config.dataset, "test", size=config.image_size, limit=1)
     kind, weights = read_weights(run, which)
-    model = trained_network(config, weights, num_classes=data.num_classes, size=int(data.x.shape[-1]))
+    model = trained_network(config, weights, num_classes=data.num_classes, size=data.shape[-1])
     folder = root / "model_cards" / name
     save_model(model, folder, with_host=with_host)
     trained = (load(folder) if with_host else model).to(device)
     chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)
-    kept = evaluation_of(root, trained, config.dataset, chosen, count=count, name=name, fast=fast, out=out)
+    kept = evaluation_of(root, trained, config, chosen, count=count, name=name, fast=fast, out=out)
     write_entry(root, Entry(name, keep(record, root / RECORDS).name, (kept,), kind, remark=remark,
                             comparison=comparison, twin=twin, overhead=overhead))  # fmt: skip
     register(root, name)  # so that the cards find the new weights

@@ -32,8 +32,9 @@ def main() -> None:
     parser = _parser()
     options = parser.parse_args()
     if options.list:
+        width = max(map(len, RECIPES))
         for name, recipe in RECIPES.items():
-            print(f"{name}: {_describe(recipe())}")
+            print(f"{name:<{width}}  {_describe(recipe())}")
         return
     if (options.recipe is None) == (options.resume is None):
         parser.error("expected a RECIPE (see --list), or --resume DIR")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from fractions import Fraction
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from sparta_hub.errors import SpartaError
@@ -89,6 +89,8 @@ def _parse(hint: Any, text: str, where: str) -> Any:
             return text.lower() == "true"
         if option is str:
             return text
+        if option is NoneType and text.lower() == "none":
+            return None
         try:
             if option is int:
                 return int(text)
@@ -150,7 +152,13 @@ def _words(hint: Any) -> str:
         return " or ".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
         return "numbers with commas between them, such as 30,60"
-    words = {int: "a whole number", float: "a number, such as 0.1 or 8/255", bool: "true or false", str: "a text"}
+    words = {
+        int: "a whole number",
+        float: "a number, such as 0.1 or 8/255",
+        bool: "true or false",
+        str: "a text",
+        NoneType: "none",
+    }
     return words.get(hint, "an object")
 
 

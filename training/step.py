@@ -61,9 +61,10 @@ def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: b
         world: where.
         compiled: let ``torch.compile`` fuse the network's passes; methods that cannot have it go without.
     """
-    synchronised = world.count > 1 and world.device.type == "cuda"
-    model = make_model(config, num_classes, synchronised=synchronised).to(world.device)
-    method = build_method(config.method, config.method_arguments, awp=config.awp, seed=config.seed).to(world.device)
+    model = make_model(config, num_classes, synchronised=world.synchronises).to(world.device)
+    method = build_method(
+        config.method, config.method_arguments, awp=config.awp, seed=config.seed, synchronised=world.synchronises
+    ).to(world.device)
     average = ModelEmaV3(model, config.ema_decay, use_warmup=True, warmup_power=0.75) if config.ema_decay else None
     optimizer = torch.optim.SGD(
         model.parameters(),

@@ -1,7 +1,8 @@
-"""Image files into one array of bytes: folders of classes, and anything that gives pictures one by one."""
+"""Images in files, decoded when they are asked for; and pictures that anything gives one by one, as one array."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from sparta_hub.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_BYTES = 4 << 30  # images are held in memory as bytes: 28,000 of ImageNet at 224×224
+MAX_BYTES = 4 << 30  # of images in memory at once: 28,000 of ImageNet at 224×224
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm"}
 
 
@@ -53,21 +54,58 @@ def list_tiny_imagenet(folder: Path, split: str) -> tuple[list[tuple[Path, int]]
     return sorted(files, key=lambda item: _mixed(item[0].relative_to(folder))), names
 
 
-def read_files(
-    files: list[tuple[Path, int]], *, size: int | None, crop: float | None, limit: int | None
-) -> tuple[Tensor, Tensor]:
-    """Decode files, see ``stack_pictures``; errors name the file."""
+@dataclass(frozen=True)
+class Files:
+    """Images in files. Indexing decodes them, and gives what the tensor that they stand for would: uint8 (N, 3, H, W).
+
+    Args:
+        files: with their labels.
+        height, width: of all images, in pixels.
+        size, crop: see ``stack_pictures``.
+    """
+
+    files: Sequence[tuple[Path, int]]
+    height: int
+    width: int
+    size: int | None
+    crop: float | None
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of all of them: (N, 3, H, W)."""
+        return len(self.files), 3, self.height, self.width
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        """Decode those at ``index``.
+
+        Raises:
+            DataError: a file is damaged (the message names it) or of another size; or these are more than 4 GiB.
+        """
+        chosen = [self.files[i] for i in torch.arange(len(self.files))[index].tolist()]
+        pictures = ((read_picture(path), label) for path, label in chosen)
+        x, _ = stack_pictures(pictures, len(chosen), size=self.size, crop=self.crop, shape=self.shape[1:])
+        return x
+
+
+def open_files(files: Sequence[tuple[Path, int]], *, size: int | None, crop: float | None) -> tuple[Files, Tensor]:
+    """The images in files, and their labels int64 (N,). Without a size all must be as large as the first one is."""
+    _, height, width = _as_bytes(read_picture(files[0][0]), size, crop).shape
+    return Files(files, height, width, size, crop), torch.tensor([label for _, label in files])
+
+
+def read_picture(path: Path) -> "Image":
+    """Decode a file into an RGB picture of its own size.
+
+    Raises:
+        DataError: it is no image that can be read.
+    """
     import PIL.Image
 
-    def pictures() -> Iterable[tuple["Image", int]]:
-        for path, label in files:
-            try:
-                with PIL.Image.open(path) as image:
-                    yield image.convert("RGB"), label
-            except OSError as error:
-                raise DataError(f"{path} cannot be read as an image: {error}") from error
-
-    return stack_pictures(pictures(), len(files), size=size, crop=crop, limit=limit)
+    try:
+        with PIL.Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # of a damaged file: OSError, but also SyntaxError, ValueError and Pillow's own
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
 
 
 def stack_pictures(
@@ -78,6 +116,7 @@ def stack_pictures(
     crop: float | None = 1.0,
     pad: int = 0,
     limit: int | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Bring pictures to one size and stack them: uint8 (N, 3, size, size) and int64 (N,).
 
@@ -88,30 +127,43 @@ def stack_pictures(
         crop: share of the shorter side that a centre crop keeps; None squeezes the whole picture into the square.
         pad: black pixels put around each.
         limit: take the first so many.
+        shape: (3, H, W) that all must have; by default that of the first.
 
     Raises:
         DataError: pictures of different sizes, or more than 4 GiB.
     """
     count = min(count, limit or count)
-    x, y = torch.empty(0), torch.empty(count, dtype=torch.int64)
+    x = None if shape is None else _empty(count, shape)
+    y = torch.empty(count, dtype=torch.int64)
     for i, (picture, label) in enumerate(islice(pictures, count)):
-        image = torch.from_numpy(np.array(_sized(picture.convert("RGB"), size, crop)).transpose(2, 0, 1))
+        image = _as_bytes(picture, size, crop)
         if pad:
             image = torch.nn.functional.pad(image, (pad, pad, pad, pad))
-        if i == 0:
-            if (needed := count * image.numel()) > MAX_BYTES:
-                raise DataError(
-                    f"{count:,} images of {image.shape[1]}×{image.shape[2]} need {needed / 2**30:.1f} GiB of memory; "
-                    f"the limit is {MAX_BYTES >> 30} GiB. Load at most {MAX_BYTES // image.numel():,}: limit=5000."
-                )
-            x = torch.empty(count, *image.shape, dtype=torch.uint8)
+        if x is None:
+            x = _empty(count, image.shape)
         if image.shape != x.shape[1:]:
             raise DataError(
                 f"Images differ in size: {x.shape[2]}×{x.shape[3]} and {image.shape[1]}×{image.shape[2]} (height × "
                 "width). Say which they should get: size=224."
             )
         x[i], y[i] = image, int(label)
+    assert x is not None  # torchvision has no empty sets
     return x, y
+
+
+def _empty(count: int, shape: tuple[int, ...]) -> Tensor:
+    """Bytes for images; too many are refused before they are decoded."""
+    size = shape[0] * shape[1] * shape[2]
+    if (needed := count * size) > MAX_BYTES:
+        raise DataError(
+            f"{count:,} images of {shape[1]}×{shape[2]} need {needed / 2**30:.1f} GiB of memory; "
+            f"the limit is {MAX_BYTES >> 30} GiB. Load at most {MAX_BYTES // size:,}: limit=5000."
+        )
+    return torch.empty(count, *shape, dtype=torch.uint8)
+
+
+def _as_bytes(picture: "Image", size: int | None, crop: float | None) -> Tensor:
+    return torch.from_numpy(np.array(_sized(picture.convert("RGB"), size, crop)).transpose(2, 0, 1))
 
 
 def _sized(picture: "Image", size: int | None, crop: float | None) -> "Image":

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from sparta_hub.data._class_names import CLASSES, imagenet_classes
-from sparta_hub.data._files import list_folder, list_tiny_imagenet, read_files, stack_pictures
+from sparta_hub.data._files import Files, list_folder, list_tiny_imagenet, open_files, stack_pictures
 from sparta_hub.errors import DataError
+from sparta_hub.provenance import parts_sha256
 
 Split = Literal["train", "test"]
+PART = 100  # images that are decoded at a time for the checksum
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,16 @@ SOURCES: dict[str, Source] = {
 
 @dataclass(frozen=True)
 class Images:
-    """Images and labels in memory.
+    """Images and labels.
 
     Args:
-        x: uint8 (N, 3, H, W).
+        pixels: uint8 (N, 3, H, W): in memory, or in files that are decoded whenever they are asked for.
         y: int64 (N,).
         name: name of the data set.
         classes: names of its classes; empty: those of ``CLASSES``, if it has them.
     """
 
-    x: Tensor
+    pixels: Tensor | Files
     y: Tensor
     name: str
     classes: tuple[str, ...] = ()
@@ -80,9 +82,28 @@ class Images:
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 3, H, W)."""
+        return tuple(self.pixels.shape)
+
+    @property
+    def x(self) -> Tensor:
+        """All images in memory, uint8 (N, 3, H, W); files beyond 4 GiB are refused (``DataError``)."""
+        return self.pixels[:]
+
     def floats(self, index: Tensor | slice) -> Tensor:
-        """The images at ``index`` as float32 in [0, 1]."""
-        return self.x[index].float() / 255
+        """The images at ``index`` as float32 in [0, 1]; no others are decoded."""
+        return self.pixels[index].float() / 255
+
+    def sha256(self, count: int) -> str:
+        """Checksum of the first ``count`` images and labels, with few in memory at a time."""
+        # Of pixels and not of files, though that decodes every file once more: other versions of a decoder, or another
+        # size, give other images of the same file. And a damaged file is found before hours of attacks, not after. A
+        # file that is replaced between this and its attack is not noticed.
+        parts = (self.pixels[i : min(i + PART, count)] for i in range(0, count, PART))
+        y = self.y[:count]
+        return parts_sha256([("x", torch.uint8, (count, *self.shape[1:]), parts), ("y", y.dtype, y.shape, [y])])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -108,7 +129,8 @@ def load_images(
     1. ``root/NAME.npz``: x_train, x_test (uint8, N×H×W×3 or N×H×W) and y_train, y_test (integers);
     2. the files that torchvision keeps under ``root`` for this name (``SOURCES``), read by torchvision itself;
     3. a folder ``root/NAME/SPLIT/CLASS/*.png``; a name with a slash is such a folder itself (``./photos``). Its images
-       come in one fixed mixed order, so that the first few are a fair sample, whatever the order of the classes.
+       come in one fixed mixed order, so that the first few are a fair sample, whatever the order of the classes. They
+       are not read yet but decoded when they are asked for: the set may be larger than memory.
 
     Args:
         name: name of the set, or path of a folder.
@@ -118,7 +140,8 @@ def load_images(
         limit: load the first so many images only.
 
     Raises:
-        DataError: the set is not there (the message says what to type to get it), is malformed, or is too large.
+        DataError: the set is not there (the message says what to type to get it), is malformed, or is no folder and too
+            large for memory.
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; expected 1 or more images.")
@@ -151,7 +174,10 @@ def load_bundled(split: Split) -> Images:
 def _shortened(data: Images, size: int | None, limit: int | None) -> Images:
     if size is not None and data.x.shape[2:] != (size, size):
         height, width = data.x.shape[2:]
-        raise DataError(f"{data.name}.npz holds images of {height}×{width}, not {size}×{size}; arrays are not resized.")
+        raise DataError(
+            f"{data.name}.npz holds images of {height}×{width}, not {size}×{size}; arrays are not resized. Leave the "
+            "size out (--input-size, image_size), or give a folder of images."
+        )
     return Images(data.x[:limit], data.y[:limit], data.name, data.classes)
 
 
@@ -182,10 +208,10 @@ def _from_folder(folder: Path, source: Source, name: str, split: Split, size: in
         files, classes = list_tiny_imagenet(folder, split)
     else:
         files, classes = list_folder(folder, ("train",) if split == "train" else source.test)
-    x, y = read_files(files, size=size or source.size, crop=source.crop, limit=limit)
+    pixels, y = open_files(files[:limit], size=size or source.size, crop=source.crop)
     if name == "imagenet" and len(classes) == 1000:
         classes = imagenet_classes()
-    return Images(x, y, name, classes)
+    return Images(pixels, y, name, classes)
 
 
 def _read(path: Path, name: str, split: Split) -> Images:

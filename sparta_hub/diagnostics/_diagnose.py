@@ -64,7 +64,7 @@ def diagnose(
         DataError: no images, or the model has not the classes of the data.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
-    plan = make_plan(model, threat, data.x.shape[1:], QUICK if quick else FULL, twin)
+    plan = make_plan(model, threat, data.shape[1:], QUICK if quick else FULL, twin)
     images = min(len(data), limit or len(data))
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     if twin is not None:

@@ -35,7 +35,7 @@ from sparta_hub.evaluation._progress import (
     write_part,
 )
 from sparta_hub.evaluation._report import Report
-from sparta_hub.provenance import modules_sha256, provenance, state_sha256, tensors_sha256
+from sparta_hub.provenance import modules_sha256, provenance, state_sha256
 
 __all__ = ["Attack", "evaluate"]
 
@@ -167,7 +167,7 @@ def _protocol(
         attacks=tuple(attack.settings for attack in attacks),
         weights_sha256=state_sha256(model),
         modules_sha256=modules_sha256(model),
-        data_sha256=tensors_sha256([("x", data.x[:images]), ("y", data.y[:images])]),
+        data_sha256=data.sha256(images),
     )
 
 

@@ -9,7 +9,7 @@ from sparta_hub.data import Images, load_images
 from sparta_hub.errors import ArtifactError, AttackError, DataError
 from sparta_hub.evaluation import Accuracy, Attack, AttackSettings, Flags, Report, evaluate
 from sparta_hub.hub.loading import info, load
-from sparta_hub.provenance import state_sha256, tensors_sha256
+from sparta_hub.provenance import state_sha256
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def verify(
     known = list(dict.fromkeys(a.name for report in reports for a in report.protocol.attacks))
     if unknown := [attack for attack in attacks if attack not in known]:
         raise AttackError(f"{name} was not measured with {unknown[0]!r}; expected some of {', '.join(known)}.")
-    model = load(name).to(device)
+    model, origin = load(name).to(device), found.spec.origin
+    size = origin.input_size if origin else None
     verdicts: dict[str, Verdict] = {}
     for report in reports:
         protocol = report.protocol
@@ -81,7 +82,7 @@ def verify(
         count = min(limit or protocol.images, protocol.images)
         again = evaluate(
             model,
-            _same_images(report),
+            _same_images(report, size),
             [_attack(protocol.attacks[i]) for i in chosen],
             batch_size=protocol.batch_size,
             seed=protocol.seed,
@@ -98,10 +99,10 @@ def verify(
     return tuple(verdicts.values())
 
 
-def _same_images(report: Report) -> Images:
+def _same_images(report: Report, size: int | None) -> Images:
     protocol = report.protocol
-    data = load_images(protocol.data, "test", limit=protocol.images)
-    seen = tensors_sha256([("x", data.x), ("y", data.y)])
+    data = load_images(protocol.data, "test", size=size, limit=protocol.images)
+    seen = data.sha256(len(data))
     if seen != protocol.data_sha256:
         raise DataError(
             f"The first {protocol.images:,} test images of {protocol.data} here have checksum {seen[:12]}..., those of "

@@ -1,7 +1,10 @@
 """Sets that lie in folders or files of their own, tiny and generated: ImageNet, Tiny-ImageNet, SVHN, GTSRB."""
 
+import json
+import time
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +13,14 @@ from PIL import Image
 from torchvision import datasets
 
 from sparta_hub.errors import DataError
+from sparta_hub.hub import info
+from training.checkpoints import read_checkpoint, write_checkpoint
 from training.data import open_data
 from training.engine import Options, train
-from training.errors import ConfigError
+from training.errors import CheckpointError, ConfigError
 from training.parallel import World
+from training.settings import from_json
+from training.stopping import Stop
 
 
 def picture(path, seed, size=(40, 30)):
@@ -68,6 +75,44 @@ def test_workers_processes_and_interruptions_change_nothing(photos):
     assert same(joined, whole)
     assert not torch.equal(whole[0][0], take(replace(photos, seed=9), 1)[0][0])
     assert not torch.equal(whole[0][0], whole[3][0])  # another pass
+
+
+def test_another_image_size_is_trained_validated_and_recorded(photos, tmp_path):
+    config = replace(photos, image_size=48)
+    data = open_data(config, World())
+    assert data.validation is not None
+    assert next(data.batches.stream(0))[0].shape == (6, 3, 48, 48)
+    assert data.validation.x.shape == (6, 3, 48, 48)
+    train(config, data, tmp_path / "run")
+    record = json.loads((tmp_path / "run/training.json").read_text())
+    assert from_json(record["config"]) == config
+    origin = info(tmp_path / "run/artifact").spec.origin
+    assert origin is not None
+    assert origin.input_size == 48
+    small = open_data(replace(config, augmentation="crop_flip"), World())  # in memory
+    assert next(small.batches.stream(0))[0].shape == (6, 3, 48, 48)
+
+
+def test_arrays_are_not_brought_to_another_size(tiny, environment):
+    root = Path(environment["SPARTA_DATA"])
+    with pytest.raises(DataError, match="holds images of 32×32, not 48×48; .*Leave the size out .*image_size"):
+        open_data(replace(tiny, image_size=48), World(), root=root)
+    assert open_data(replace(tiny, image_size=32), World(), root=root).num_classes == 10
+
+
+def test_a_run_from_before_image_sizes_goes_on(photos, tmp_path, monkeypatch):
+    """Its checkpoint lacks the field, as those of older commits do."""
+    monkeypatch.setattr("training.folders.SIZE", 32)
+    often = Options(checkpoint_seconds=0)
+    train(photos, open_data(photos, World()), tmp_path / "run", stop=Stop(time.monotonic()), options=often)
+    found = read_checkpoint(tmp_path / "run")
+    older = {key: value for key, value in found.config.items() if key != "image_size"}
+    write_checkpoint(tmp_path / "run", replace(found, config=older))
+    assert train(photos, open_data(photos, World()), tmp_path / "run").step == 6
+    write_checkpoint(tmp_path / "run", replace(found, config=older))
+    config = replace(photos, image_size=48)
+    with pytest.raises(CheckpointError, match="image_size is None there and 48 here"):
+        train(config, open_data(config, World()), tmp_path / "run")
 
 
 def test_validation_images_are_not_trained_on(photos, root):
@@ -130,6 +175,16 @@ def test_a_set_without_a_folder_is_answered(photos, tmp_path):
         DataError, match=r"There is no folder .*cifar10 with train/CLASS/\*.jpg; .*augmentation=crop_flip"
     ):
         open_data(replace(photos, dataset="cifar10"), World(), root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "get"), [("imagenet", "mkdir -p '{}/imagenet' and put"), ("tiny_imagenet", "curl -LO .* -d '{}'$")]
+)
+def test_a_named_set_that_is_missing_says_how_to_get_it(photos, tmp_path, name, get):
+    message = f"There is no folder {tmp_path}/{name} with .*To get it: {get.format(tmp_path)}"
+    with pytest.raises(DataError, match=message) as failure:
+        open_data(replace(photos, dataset=name), World(), root=tmp_path)
+    assert "crop_flip." not in str(failure.value)  # in memory it would be as missing
 
 
 def test_imagenet_by_name(tiny, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ import timm
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from training import run
 from training.errors import ConfigError
 from training.parallel import World, statistics
+from training.step import Length, assemble, train_step
 
 ROOT = Path(run.__file__).parent.parent
 
@@ -29,6 +32,39 @@ def test_frozen_statistics_are_not_averaged():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(4), nn.BatchNorm2d(5, track_running_stats=False))
     model[1].eval()
     assert [t.shape[0] for t in statistics(model)] == [3, 3]
+
+
+class AsOnGpus(World):
+    """Says what several GPUs would; the layers are made on the CPU, where one process alone can use them."""
+
+    @property
+    def synchronises(self):
+        return True
+
+
+def kinds(module):
+    return {isinstance(m, nn.SyncBatchNorm) for m in module.modules() if isinstance(m, _BatchNorm)}
+
+
+def test_on_gpus_batchnorm_of_the_model_and_of_the_methods_own_network_is_synchronised(tiny):
+    """That statistics are then those of all processes is torch's promise; it takes several GPUs to see it."""
+    assert [World(torch.device("cuda"), count=n).synchronises for n in (1, 2)] == [False, True]
+    assert not World(count=2).synchronises
+    config = replace(tiny, method="fgsm_sdi", method_arguments={"every": 1}, awp=0.01)
+    plain, synchronised = (assemble(config, 10, world) for world in (World(), AsOnGpus()))
+    assert kinds(plain.method) == kinds(plain.model) == {False}
+    assert kinds(synchronised.method) == kinds(synchronised.model) == {True}
+    x, y = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(8)
+    weight = next(synchronised.method.parameters())
+    first = weight.detach().clone()
+    for step in range(2):  # g climbs at each
+        for parts in (plain, synchronised):
+            train_step(config, parts, x, y, step=step, length=Length(4, 4), world=World())
+    assert not torch.equal(weight, first)
+    for part in ("method", "model"):
+        before, after = (getattr(parts, part).state_dict() for parts in (plain, synchronised))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(t, after[key]) for key, t in before.items())
 
 
 def train(out, environment, *, processes, settings=(), time_budget=None, resume=False):

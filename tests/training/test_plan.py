@@ -107,6 +107,8 @@ def test_missing_data_are_named_with_how_to_get_them(no_data):
     photos = plan(RECIPES["sat_t1_imagenet_resnet50_relu_smooth_bwd_for_both"](), CPU, measure=False)
     assert photos.data.pixels == 224
     assert "put image-net.org's images there" in photos.missing[0]
+    larger = plan(RECIPES["sat_t3_imagenet_resnet50_380_silu"](), CPU, measure=False)
+    assert (larger.data.images, larger.data.pixels) == (1_281_167, 380)
     assert "49: act1, layer1.0.act1, layer1.0.act2, …, layer4.2.act3" in str(photos)
 
 

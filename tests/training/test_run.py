@@ -76,8 +76,10 @@ def test_a_time_budget_is_kept(tmp_path, environment):
 def test_list_shows_every_recipe(monkeypatch, capsys):
     main(monkeypatch, "--list")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[0] for line in lines] == list(RECIPES)
-    assert lines[0] == "cpu_sparta_res18_cifar: sparta in resnet18_cifar on cifar10: n_fgsm, 4 epochs"
+    assert [line.split()[0] for line in lines] == list(RECIPES)
+    column = lines[0].index("sparta in resnet18_cifar on cifar10: n_fgsm, 4 epochs")
+    assert column > max(map(len, RECIPES))
+    assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines)
 
 
 @pytest.mark.parametrize(

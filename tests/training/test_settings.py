@@ -23,6 +23,8 @@ def test_json_both_ways():
 
 def test_an_older_record_has_the_defaults_of_what_it_lacks():
     assert from_json({"name": "a", "host": "b", "epochs": 3}) == TrainConfig("a", "b", epochs=3)
+    older = {key: value for key, value in to_json(CONFIG).items() if key != "image_size"}
+    assert from_json(older) == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,7 @@ def test_a_record_with_other_fields_is_refused(change, message):
         ("precision=bf16", {"precision": "bf16"}),
         ("frozen=True", {"frozen": True}),
         ("frozen=false", {"frozen": False}),
+        ("image_size=299", {"image_size": 299}),
         ("threat.eps=4/255", {"threat": ThreatModel("l2", 4 / 255, targeted=True)}),
         ("schedule.kind=cyclic", {"schedule": replace(CONFIG.schedule, kind="cyclic")}),
         ("schedule.milestones=30,60", {"schedule": replace(CONFIG.schedule, milestones=(30.0, 60.0))}),
@@ -65,6 +68,10 @@ def test_a_field_is_set_with_its_own_type(setting, expected):
     new = changed(CONFIG, [setting])
     assert new == replace(CONFIG, **expected)
     assert to_json(new) == to_json(replace(CONFIG, **expected))  # 16 and 16.0 are equal, but not in JSON
+
+
+def test_a_field_is_set_back_to_none():
+    assert changed(replace(CONFIG, image_size=299), ["image_size=None"]) == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -87,6 +94,8 @@ def test_a_field_is_set_with_its_own_type(setting, expected):
         ("epochs=0", "epochs is 0.0; expected more than 0"),
         ("batch_size=0", "batch_size is 0; expected 1 or more"),
         ("validation=-1", "validation is -1; expected 0 or more"),
+        ("image_size=0", "image_size is 0; expected 1 pixel or more, or none"),
+        ("image_size=large", "image_size is 'large'; expected a whole number or none"),
         ("label_smoothing=1", "label_smoothing is 1.0; expected 0 or more, and below 1"),
         ("activation=", "frozen is 'weights'; expected False without a pretrained activation to freeze"),
     ],

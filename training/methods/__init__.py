@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 
 import torch
+from timm.layers.norm_act import convert_sync_batchnorm
 
 from sparta_hub.activations import Argument
 from training.errors import ConfigError
@@ -34,7 +35,9 @@ METHODS: dict[str, type[Method]] = {
 __all__ = ["METHODS", "Awp", "Batch", "Criterion", "Draws", "Method", "build_method"]
 
 
-def build_method(name: str, arguments: Mapping[str, Argument], *, awp: float, seed: int) -> Method:
+def build_method(
+    name: str, arguments: Mapping[str, Argument], *, awp: float, seed: int, synchronised: bool = False
+) -> Method:
     """Make the method ``name``.
 
     Args:
@@ -42,6 +45,7 @@ def build_method(name: str, arguments: Mapping[str, Argument], *, awp: float, se
         arguments: the method's own, where they differ from its defaults.
         awp: γ of adversarial weight perturbation around it; 0 is without.
         seed: of the initial weights of a network of the method's own; the global random state is left as it is.
+        synchronised: let BatchNorm of such a network take its statistics over all processes.
 
     Raises:
         ConfigError: for a method or an argument that does not exist, or a value that the method refuses.
@@ -57,6 +61,9 @@ def build_method(name: str, arguments: Mapping[str, Argument], *, awp: float, se
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
         try:
             method = METHODS[name](**arguments)
-            return Awp(method, gamma=awp) if awp else method
+            method = Awp(method, gamma=awp) if awp else method
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{name} cannot be made with {dict(arguments)}, awp {awp}: {error}") from error
+    if synchronised:
+        convert_sync_batchnorm(method)  # in place, and with the same parameters
+    return method

@@ -14,8 +14,8 @@ class Generator(nn.Module):
     """``g(x, s)`` in [-1, 1]: images and signs, both (B, C, H, W), to one direction of that shape.
 
     Conv3×3(2C→64)+BN+ReLU, a residual block of 64, Conv3×3(64→C)+BN, tanh. The inside of the block (two Conv3×3+BN, a
-    ReLU between them and one after the sum) and tanh are chosen. BatchNorm always uses the batch's statistics: the
-    generator works in training alone, so there are no running ones.
+    ReLU between them and one after the sum) and tanh are chosen. BatchNorm always uses the batch's statistics (on CUDA
+    those of all processes, see ``build_method``): the generator works in training alone, so there are no running ones.
     """
 
     def __init__(self, channels: int = 3, width: int = 64) -> None:

@@ -4,7 +4,8 @@ The paper says: ImageNet, PGD-1 in L∞ 4/255 while training; on CIFAR-10 PGD-1 
 everywhere; smooth ReLU's α is learnable and starts at 400.
 
 It does not say in what we have of it, and we chose: one step of ε from a random start; 100 epochs, lr 0.1 divided by 10
-at 30, 60 and 90, batches of 256, momentum 0.9, weight decay 1e-4; on CIFAR-10 the conditions of ``thesis.protocol``.
+at 30, 60 and 90, batches of 256, momentum 0.9, weight decay 1e-4, the same for images of 299 and 380 pixels; on
+CIFAR-10 the conditions of ``thesis.protocol``.
 
 Every recipe takes another host: ``--set host=resnext101_32x8d`` or any name that timm knows.
 """
@@ -38,15 +39,13 @@ ROWS = (
     row("sec4.2", "smooth-relu", "alpha learnable, init 400"),
     *(row("2", a, f"alpha={alpha}") for alpha, a in product((1.0, 1.2, 1.4, 1.6, 1.8, 2.0), ("elu", "celu"))),
     *(row("3", "silu", network=n) for n in ("resnet50", "resnet101", "resnet152", "resnext50_32x4d")),
+    *(row("3", "silu", network=n) for n in ("resnet50@299", "resnet50@380")),  # pixels that images have
     row("sec6", "silu", "attack iterations"),
 )
 
 _TIMM = "timm has no network of this name; train a near one, such as {}"
-_SIZE = "a TrainConfig does not say the size of images, and a data set's own is taken (224 for ImageNet)"
 WITHOUT = {
     row("3", "silu", network="resnext50_32x8d"): _TIMM.format("sat_imagenet_resnext101_32x8d_silu"),
-    row("3", "silu", network="resnet50@299"): _SIZE,
-    row("3", "silu", network="resnet50@380"): _SIZE,
     row("3", "silu", network="resnext152_32x8d@380"): _TIMM.format("sat_imagenet_resnext101_32x8d_silu"),
     row("4", "silu", "enhanced recipe", network="efficientnet-l1"): _TIMM.format("sat_imagenet_efficientnet_b0_silu"),
 }
@@ -87,7 +86,10 @@ def protocol(name: str, activation: str, host: str = "resnet50") -> TrainConfig:
 
 def recipe(row: PaperRow) -> TrainConfig:
     """The configuration of one row."""
-    config = protocol(name_of(row), row.activation, row.network)
+    host, _, pixels = row.network.partition("@")
+    config = protocol(name_of(row), row.activation, host)
+    if pixels:
+        config = replace(config, image_size=int(pixels))
     if row.variant in BACKWARD:
         config = replace(config, family="relu_smooth_backward", arguments={"smooth": BACKWARD[row.variant]})
     if row.table == "2":
