@@ -35,7 +35,7 @@ def test_info(artifact):
     assert done.exit_code == 0
     assert "sparta(kernel_size=1, hidden=None, dynamic=True, neighborhood=1)" in done.output
     assert "trained in  resnet18_cifar (3x3 stem, 10 classes) on cifar10 at 32×32" in done.output
-    assert "measured    PGD-20" in done.output
+    assert "measured    thesis-pgd-20 (steps 20" in done.output
     assert json.loads(run("info", artifact, "--json").output)["activation"]["arguments"]["hidden"] == 16
 
 

@@ -12,7 +12,12 @@ from sparta_hub.artifacts import read_artifact
 from sparta_hub.cards import render_card
 from sparta_hub.errors import ArtifactError
 from sparta_hub.zoo import registry
+from training.card import BEGIN, END, matrix
+from training.entries import read_entry
+from training.results import results_of
+from training.transfers import transfers_of
 
+PGD20 = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CARDS = sorted((ROOT / "model_cards").glob("*/config.json"))
@@ -61,7 +66,30 @@ def test_a_card_without_provenance_is_an_error(path, lost):
     results = json.loads((path.parent / "results.json").read_text(encoding="utf-8"))
     del results["training"][lost]
     with pytest.raises(ArtifactError, match=f"needs '{lost}' in results.json; measure it first"):
-        render_card("x", artifact.config, results, values=1)
+        render_card("x", artifact.config, results, values=len(artifact.tensors))
+
+
+def test_the_cards_results_are_what_the_records_say():
+    """Nothing on a card, or in the README's table, was written by hand."""
+    for path in CARDS:
+        name = path.parent.name
+        results = results_of(ROOT, read_entry(ROOT, name))
+        results["transfers"] = [row.to_json() for row in transfers_of(ROOT, name)]
+        assert json.loads((path.parent / "results.json").read_text(encoding="utf-8")) == json.loads(json.dumps(results))
+    assert README.split(BEGIN)[1].split(END)[0].strip() == matrix(ROOT)
+
+
+def test_the_headline_is_what_the_records_say():
+    """The first bold percentage, the clean accuracy beside it, the twin's, and the gain with its interval."""
+    results = {path.parent.name: json.loads((path.parent / "results.json").read_text()) for path in CARDS}
+    rows = {(name, row["attack"]): row for name, found in results.items() for row in found["evaluation"]}
+    sparta, relu = (rows[name, PGD20] for name in ("sparta-res18-cifar", "relu-res18-cifar"))
+    gain = next(gain for gain in results["sparta-res18-cifar"]["gains"] if gain["attack"] == PGD20)
+    text = " ".join(README.split("## Eight lines")[0].split())
+    assert f"keeps **{sparta['accuracy']:.1f} %** of CIFAR-10 right under PGD-20" in text
+    assert f"({rows['sparta-res18-cifar', 'clean']['accuracy']:.1f} % clean; {sparta['images']:,} images)" in text
+    assert f"its ReLU twin keeps {relu['accuracy']:.1f} %" in text
+    assert f"{gain['points']:+.1f} points [{gain['low']:+.1f}, {gain['high']:+.1f}]" in text
 
 
 def test_the_registry_and_the_cards_name_the_same_sets():

@@ -37,10 +37,11 @@ class AttackSettings:
 
     @property
     def words(self) -> str:
-        """For tables: lengths of steps as people write them, in 255ths of the image range."""
+        """For tables: lengths of steps in 255ths of the image range, and no ``early_stop``, which saves work alone."""
         arguments = ", ".join(
             f"{k} {v * 255:.4g}/255" if k == "step_size" and isinstance(v, float) else f"{k} {v}"
             for k, v in self.arguments.items()
+            if k != "early_stop"
         ).replace("_", " ")
         return f"{self.name} ({arguments}), {self.threat}" if arguments else f"{self.name}, {self.threat}"
 
