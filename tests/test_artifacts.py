@@ -177,7 +177,7 @@ def many_channels(folder):
         (swap_stages, r"stage1.block1\S+ is torch.float32 .*; this spec needs"),
         (nan_weights, "stage2.block1.conv4.weight holds NaN or infinite values: these weights are damaged"),
         (lacking, r"1 tensors are missing \(stage3.block1.bn2.running_var"),
-        (extra, r"1 are unknown \(stage9.block1.x"),
+        (extra, r"1 are unknown \('stage9.block1.x"),
         (integers, "conv2.weight is torch.int64"),
         (truncated, "has sha256 .* and config.json says .*truncated or another version. Download it again"),
         (html, "it looks like an HTML page"),

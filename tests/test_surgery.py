@@ -281,7 +281,7 @@ def test_state_is_strict():
     key = "stage4.block2.conv2.weight"
     missing = {k: t for k, t in state.items() if k != key}
     refused(host, ArtifactError, rf"1 tensors are missing \({key}, ...\) and 0 are unknown", "sparta", state=missing)
-    refused(host, ArtifactError, r"0 tensors are missing and 1 are unknown \(more, ...\)", "sparta",
+    refused(host, ArtifactError, r"0 tensors are missing and 1 are unknown \('more', ...\)", "sparta",
             state={**state, "more": torch.zeros(1)})  # fmt: skip
     refused(host, ArtifactError, rf"{key} is torch.float32 \(3,\); this spec needs torch.float32 \(32, 32, 1, 1\)",
             "sparta", state={**state, key: torch.zeros(3)})  # fmt: skip

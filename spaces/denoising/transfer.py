@@ -87,7 +87,7 @@ def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> 
         for first, *cells in rows
     )
     return (
-        f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(caption)}'><table>"
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(caption)}'><table class='records'>"
         f"<caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 

@@ -39,8 +39,8 @@ def page(browser, request):
 
 def opened(page, address):
     page.goto(address, timeout=WAIT)
-    page.wait_for_selector("#networks .compare img")
-    page.wait_for_selector("#examples input")
+    for part in ("#networks .compare img", "#sites section:visible", "#verdict li", "#examples input"):
+        page.wait_for_selector(part)  # each panel appears in its own time
     return page
 
 

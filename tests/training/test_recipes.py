@@ -11,6 +11,7 @@ from sparta_hub import ThreatModel
 from sparta_hub.data import SOURCES
 from sparta_hub.hosts import create_host
 from sparta_hub.surgery import inject
+from tests.conftest import needs_preact
 from training.config import Schedule, TrainConfig
 from training.methods import build_method
 from training.recipes import PUBLISHED, RECIPES, WITHOUT, PaperRow
@@ -64,6 +65,7 @@ def test_a_recipe_bears_its_name_and_its_method_takes_its_arguments(name):
     assert not giver or giver in zoo or RECIPES[giver]().family == "sparta"
 
 
+@needs_preact
 def test_every_activation_set_fits_into_its_host():
     sets = {
         (c.host, c.family, tuple(c.arguments.items()), c.placement): c for c in (make() for make in RECIPES.values())
