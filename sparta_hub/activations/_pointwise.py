@@ -1,4 +1,4 @@
-"""Convolution, BatchNorm, ReLU and the mean over positions, as fast as eager PyTorch allows.
+"""Convolution, BatchNorm, ReLU, mean over positions and outer product, as fast as eager PyTorch allows.
 
 Every shortcut gives the value and the derivatives of the plain call. They were measured on CPU and are taken there
 only; compiled code and other devices get the plain call, which their own compilers and kernels know.
@@ -49,6 +49,22 @@ def mean_over_positions(x: Tensor) -> Tensor:
     positions = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C)
     count = positions.shape[1]
     return torch.bmm(x.new_full((1, 1, 1), 1 / count).expand(len(x), 1, count), positions)[:, 0]
+
+
+def sigmoid_of_product(spatial: Tensor, channel: Tensor, like: Tensor) -> Tensor:
+    """``sigmoid(spatial * channel)``: (B, 1, H, W) and (B, C, 1, 1) to (B, C, H, W), in the layout of ``like``.
+
+    As a product of matrices its derivatives are two products more, where broadcasting first writes maps and then sums
+    them. And broadcasting gives contiguous maps whatever the layout of the rest: in channels_last what follows would
+    have to mix two layouts, which takes three times as long.
+    """
+    if not _eager_cpu(like):
+        return torch.sigmoid_(spatial * channel)
+    by_position, by_channel = spatial.flatten(1), channel.flatten(1)  # (B, H*W), (B, C)
+    if like.stride(1) == 1:
+        gate = torch.sigmoid_(torch.bmm(by_position[:, :, None], by_channel[:, None]))
+        return gate.unflatten(1, spatial.shape[2:]).permute(0, 3, 1, 2)
+    return torch.sigmoid_(torch.bmm(by_channel[:, :, None], by_position[:, None])).unflatten(2, spatial.shape[2:])
 
 
 def _eager_cpu(x: Tensor) -> bool:

@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparta_hub.activations._pointwise import conv_bn_relu, mean_over_positions
+from sparta_hub.activations._pointwise import conv_bn_relu, mean_over_positions, sigmoid_of_product
 
 
 def sparta(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
     """``relu(x) * sigmoid(spatial ⊗ channel)``: x (B, C, H, W), spatial (B, 1, H, W), channel (B, C, 1, 1)."""
-    return F.relu(x) * torch.sigmoid_(spatial * channel)
+    return F.relu(x) * sigmoid_of_product(spatial, channel, x)
 
 
 def dynamic_conv(spatial: Tensor, kernel: Tensor) -> Tensor:
