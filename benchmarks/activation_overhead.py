@@ -231,7 +231,7 @@ def main() -> None:
     args = parse()
     if args.threads:
         torch.set_num_threads(args.threads)
-    # All cases share the host's code, which is compiled for each case, pass and precision; past 8 it would run uncompiled.
+    # All cases share the code of the host, compiled for each case, pass and precision: 8 graphs are not enough.
     torch._dynamo.config.cache_size_limit = 256
     cases = [Case("relu"), *(Case(name) for name in args.families if name != "relu")]
     if "sparta" in args.families:

@@ -12,6 +12,7 @@ from torch import Tensor
 from sparta_hub.attacks import ATTACKS, PRESETS
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Argument, Attack
+from sparta_hub.evaluation._progress import leave_processes
 from sparta_hub.threat import USUAL, Norm, ThreatModel
 
 
@@ -83,7 +84,7 @@ def launched_processes() -> Iterator[tuple[bool, torch.device]]:
     try:
         yield torch.distributed.get_rank() == 0, device
     finally:
-        torch.distributed.destroy_process_group()
+        leave_processes()
 
 
 def _taken(attack: Callable[..., Tensor], options: Mapping[str, Argument]) -> dict[str, Argument]:

@@ -13,6 +13,7 @@ from sparta_hub.attacks import fgsm, pgd
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Attack, Report, evaluate
+from sparta_hub.evaluation._progress import leave_processes
 from sparta_hub.provenance import modules_sha256, state_sha256, wilson
 from sparta_hub.threat import ThreatModel
 
@@ -329,7 +330,7 @@ def one_of_two(rank, folder, queue, attacks):
             run([Attack("fails", fails_in_the_second, LINF)], small_net(), noise())
         queue.put((rank, "both stopped"))
     finally:
-        torch.distributed.destroy_process_group()
+        leave_processes()
 
 
 def fails_in_the_second(model, x, y, threat) -> Any:

@@ -6,6 +6,7 @@ enough.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ Done = dict[int, Outcome]
 def process() -> tuple[int, int]:
     """Number of this process and how many there are: (0, 1) without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def leave_processes() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        time.sleep(0.1)  # lets gloo's threads drop their last tensors: before torch 2.8 they and the next line deadlock
+        dist.destroy_process_group()
 
 
 def gathered(value: Any) -> list[Any]:
