@@ -24,7 +24,7 @@ import sparta_hub
 from sparta_hub.attacks import apgd, pgd
 from sparta_hub.data import Images
 from sparta_hub.evaluation import Attack
-from sparta_hub.evaluation._batch import run_attack
+from sparta_hub.evaluation._batch import Examples, run_attack
 from sparta_hub.evaluation._choice import Choice, choose
 from sparta_hub.threat import ThreatModel
 
@@ -145,7 +145,8 @@ def run(job: Job) -> dict[str, Any]:
     if peer:
         peer(model, warm_x, warm_y, warm)
     else:
-        run_attack(model, model, warm_x, warm_y, warm_y, our_attack(warm), torch.ones_like(warm_y).bool(), SEED)
+        batch, every = Examples(warm_x, warm_y, warm_y), torch.ones_like(warm_y, dtype=torch.bool)
+        run_attack(model, batch, our_attack(warm), on=model, chosen=every, seed=SEED)
     if job.tool == "sparta-hub fast":
         started = clock()
         choice = choose(model, data, len(data), data.y, [attack], SEED)[0]
@@ -154,7 +155,7 @@ def run(job: Job) -> dict[str, Any]:
     for start in range(0, len(data), job.batch):
         part = slice(start, start + job.batch)
         x, y = data.floats(part).to(job.device), data.y[part].to(job.device)
-        every = torch.ones_like(y, dtype=torch.bool)
+        batch, every = Examples(x, y, y), torch.ones_like(y, dtype=torch.bool)
         _wait(job)
         started = clock()
         if peer:
@@ -162,10 +163,10 @@ def run(job: Job) -> dict[str, Any]:
             _wait(job)
             seconds += clock() - started
             given = Attack(job.tool, lambda model, x, y, threat, found=found: found, attack.threat)
-            tally, broken = run_attack(model, model, x, y, y, given, every, SEED)
+            tally, broken = run_attack(model, batch, given, on=model, chosen=every, seed=SEED)
             distance = max(distance, float((found - x).abs().max()) * 255)
         else:  # our own prediction of the attacked images is counted in
-            tally, broken = run_attack(model, choice.model, x, y, y, attack, every, SEED + start)
+            tally, broken = run_attack(model, batch, attack, on=choice.model, chosen=every, seed=SEED + start)
             _wait(job)
             seconds += clock() - started
         held += int((~broken).sum())

@@ -12,7 +12,7 @@ from torch import Tensor
 from sparta_hub.attacks import ATTACKS, PRESETS
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Argument, Attack
-from sparta_hub.evaluation._progress import leave_processes
+from sparta_hub.processes import leave_processes
 from sparta_hub.threat import USUAL, Norm, ThreatModel
 
 

@@ -14,7 +14,7 @@ from sparta_hub.data import load_bundled
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.evaluation._attack_copy import InBfloat16, attack_copy, has_fast_bfloat16
-from sparta_hub.evaluation._batch import run_attack
+from sparta_hub.evaluation._batch import Examples, run_attack
 from sparta_hub.evaluation._choice import choose
 from sparta_hub.provenance import state_sha256
 from sparta_hub.surgery import inject
@@ -241,8 +241,9 @@ def test_images_that_break_the_copy_alone_are_attacked_again_on_the_model(traine
     data = load_bundled("test")
     wrong = (data.y + 1) % 10
     x, y, every = data.floats(slice(50)), data.y[:50], torch.ones(50, dtype=torch.bool)
-    own, expected = run_attack(trained, trained, x, y, y, attack(early_stop=True), every, 0)
-    tally, broken = run_attack(trained, Defeatist(), x, y, y, attack(early_stop=True), every, 0)
+    batch, early = Examples(x, y, y), attack(early_stop=True)
+    own, expected = run_attack(trained, batch, early, on=trained, chosen=every, seed=0)
+    tally, broken = run_attack(trained, batch, early, on=Defeatist(), chosen=every, seed=0)
     assert expected.sum() > 10
     assert (broken & expected).sum() >= expected.sum() - 3  # from other starts
     assert tally.attacked == own.attacked

@@ -117,7 +117,7 @@ def test_an_archive_wins_over_a_folder_and_is_not_resized(root):
 
 
 def test_too_many_bytes_at_once_are_refused_before_they_are_read(folder, monkeypatch):
-    monkeypatch.setattr("sparta_hub.data._files.MAX_BYTES", 100)
+    monkeypatch.setattr("sparta_hub.data.files.MAX_BYTES", 100)
     data = load_images("pets", "test", folder)
     with pytest.raises(DataError, match=r"4 images of 4×4 need 0.0 GiB.*Load at most 2: limit="):
         _ = data.x

@@ -11,8 +11,8 @@ from torch import nn
 
 from sparta_hub.attacks import pgd
 from sparta_hub.data import Images, load_images
-from sparta_hub.data._files import Files
 from sparta_hub.data._images import PART
+from sparta_hub.data.files import Files
 from sparta_hub.errors import DataError
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.threat import ThreatModel
@@ -82,7 +82,7 @@ def test_an_evaluation_holds_few_images_and_gives_the_flags_of_all_in_memory(pho
 
 
 def test_a_set_above_the_limit_of_memory_is_measured(photos, monkeypatch):
-    monkeypatch.setattr("sparta_hub.data._files.MAX_BYTES", PART * 3 * 8 * 8)
+    monkeypatch.setattr("sparta_hub.data.files.MAX_BYTES", PART * 3 * 8 * 8)
     with pytest.raises(DataError, match="300 images of 8×8 need .* Load at most 100"):
         _ = photos.x
     assert len(measured(photos).outcome.correct) == COUNT

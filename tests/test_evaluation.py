@@ -13,7 +13,7 @@ from sparta_hub.attacks import fgsm, pgd
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Attack, Report, evaluate
-from sparta_hub.evaluation._progress import leave_processes
+from sparta_hub.processes import leave_processes
 from sparta_hub.provenance import modules_sha256, state_sha256, wilson
 from sparta_hub.threat import ThreatModel
 

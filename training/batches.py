@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparta_hub.data import Images
-from sparta_hub.evaluation._batch import derived_seed
+from sparta_hub.seeds import derived_seed
 from training.errors import ConfigError
 from training.methods._method import Draws
 from training.parallel import World

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparta_hub.evaluation._progress import gathered, gathered_or_raise
+from sparta_hub.processes import gathered, gathered_or_raise
 from sparta_hub.provenance import provenance
 from training.checkpoints import (
     NAME,

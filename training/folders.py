@@ -19,9 +19,9 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.functional import hflip, pil_to_tensor, resized_crop
 
 from sparta_hub.data import SOURCES, Images, data_root
-from sparta_hub.data._files import list_folder, list_tiny_imagenet, open_files, read_picture
+from sparta_hub.data.files import list_folder, list_tiny_imagenet, open_files, read_picture
 from sparta_hub.errors import DataError
-from sparta_hub.evaluation._batch import derived_seed
+from sparta_hub.seeds import derived_seed
 from training.batches import epoch_order
 from training.parallel import World
 

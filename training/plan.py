@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from sparta_hub.counting import counted
 from sparta_hub.data import SOURCES, data_root
 from sparta_hub.errors import ArtifactError, DataError, HubError, NameNotFoundError
-from sparta_hub.evaluation._batch import counted
 from sparta_hub.hosts import create_host
 from sparta_hub.provenance import hardware
 from sparta_hub.surgery import status

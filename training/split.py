@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sparta_hub.evaluation._batch import derived_seed
+from sparta_hub.seeds import derived_seed
 from training.errors import ConfigError
 
 TRACK = 30  # images of one road sign that drove by

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from sparta_hub.evaluation._batch import derived_seed
+from sparta_hub.seeds import derived_seed
 from training.config import TrainConfig
 from training.methods import build_method
 from training.methods._method import Batch, Draws, Method

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import (
+from sparta_hub.attacks.gradient import (
     Objective,
     ascent,
     check_batch,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import (
+from sparta_hub.attacks.apgd import apgd
+from sparta_hub.attacks.gradient import (
     check_batch,
     check_counts,
     float32_inside,
@@ -13,7 +14,6 @@ from sparta_hub.attacks._gradient import (
     nothing_to_do,
     randomness,
 )
-from sparta_hub.attacks.apgd import apgd
 from sparta_hub.attacks.targets import ranked_wrong_class
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel

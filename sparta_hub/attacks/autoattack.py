@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import check_batch, check_counts, held_still, nothing_to_do, randomness
+from sparta_hub.attacks.gradient import check_batch, check_counts, held_still, nothing_to_do, randomness
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
 

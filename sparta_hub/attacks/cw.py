@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import (
+from sparta_hub.attacks.gradient import (
     ascent,
     check_batch,
     check_counts,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import ascent, check_batch, check_finite, float32_inside, held_still, nothing_to_do
+from sparta_hub.attacks.gradient import ascent, check_batch, check_finite, float32_inside, held_still, nothing_to_do
 from sparta_hub.attacks.losses import objective
 from sparta_hub.threat import ThreatModel
 

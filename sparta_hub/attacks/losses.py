@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import Objective
+from sparta_hub.attacks.gradient import Objective
 from sparta_hub.errors import AttackError
 
 Loss = Callable[[Tensor, Tensor, bool], Tensor]

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import randomness
 from sparta_hub.attacks.apgd import apgd
 from sparta_hub.attacks.apgd_targeted import apgd_targeted
 from sparta_hub.attacks.autoattack import autoattack
 from sparta_hub.attacks.cw import cw, cw_linf
 from sparta_hub.attacks.fab import fab
 from sparta_hub.attacks.fgsm import fgsm
+from sparta_hub.attacks.gradient import randomness
 from sparta_hub.attacks.mpgd import mpgd
 from sparta_hub.attacks.pgd import pgd
 from sparta_hub.attacks.square import square

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sparta_hub.attacks._gradient import randomness
+from sparta_hub.attacks.gradient import randomness
 from sparta_hub.errors import AttackError
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparta_hub.data._class_names import CLASSES, imagenet_classes
-from sparta_hub.data._files import Files, list_folder, list_tiny_imagenet, open_files, stack_pictures
+from sparta_hub.data.files import Files, list_folder, list_tiny_imagenet, open_files, stack_pictures
 from sparta_hub.errors import DataError
 from sparta_hub.provenance import parts_sha256
 

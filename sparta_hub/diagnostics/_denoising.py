@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sparta_hub.attacks._gradient import held_still
+from sparta_hub.attacks.gradient import held_still
 from sparta_hub.errors import SiteError
 from sparta_hub.site_search import sites, uncompiled
 from sparta_hub.surgery import injected

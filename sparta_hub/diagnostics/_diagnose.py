@@ -14,7 +14,7 @@ from sparta_hub.diagnostics._plan import FULL, QUICK, make_plan
 from sparta_hub.diagnostics._plot import plot
 from sparta_hub.diagnostics._probes import probe
 from sparta_hub.evaluation import Attack, evaluate
-from sparta_hub.evaluation._progress import write_json
+from sparta_hub.records import write_json
 from sparta_hub.threat import ThreatModel
 
 

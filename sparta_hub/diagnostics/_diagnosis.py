@@ -9,7 +9,7 @@ from sparta_hub.diagnostics._evidence import Evidence, Finding
 from sparta_hub.diagnostics._probes import Probes
 from sparta_hub.errors import ReportError, short
 from sparta_hub.evaluation import Report
-from sparta_hub.evaluation._outcome_json import FORMAT_VERSION, check_format, read_object
+from sparta_hub.records import FORMAT_VERSION, check_format, read_object
 from sparta_hub.threat import ThreatModel
 
 FORMAT = "sparta-hub diagnosis"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparta_hub.attacks import pgd
-from sparta_hub.attacks._gradient import held_still
+from sparta_hub.attacks.gradient import held_still
 from sparta_hub.surgery import injected
 from sparta_hub.threat import ThreatModel
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import ascent, check_batch, check_counts, check_finite, held_still, randomness
+from sparta_hub.attacks.gradient import ascent, check_batch, check_counts, check_finite, held_still, randomness
 from sparta_hub.attacks.losses import objective
 from sparta_hub.errors import AttackError
 

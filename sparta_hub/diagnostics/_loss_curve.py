@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparta_hub.attacks import pgd
-from sparta_hub.attacks._gradient import check_counts, held_still, randomness
+from sparta_hub.attacks.gradient import check_counts, held_still, randomness
 from sparta_hub.attacks.losses import objective
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.attacks._gradient import ascent, held_still
+from sparta_hub.attacks.gradient import ascent, held_still
 from sparta_hub.attacks.losses import objective
 
 

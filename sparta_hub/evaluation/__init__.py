@@ -1,6 +1,6 @@
 """Evaluation: model + images + attacks -> a report that can be checked, resumed and compared image by image."""
 
-from sparta_hub.evaluation._batch import Attack
+from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._evaluate import evaluate
 from sparta_hub.evaluation._gain import Gain, check_same_images, gains, paired_gain
 from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags

@@ -1,56 +1,40 @@
 """One batch under all attacks: what is predicted, what counts as broken, what it cost."""
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from hashlib import sha256
-from inspect import signature
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from sparta_hub.counting import counted
 from sparta_hub.errors import AttackError
-from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags, Outcome, Tally
+from sparta_hub.evaluation._attack import Attack
+from sparta_hub.evaluation._outcome import Flags, Outcome, Tally
+from sparta_hub.seeds import derived_seed
 from sparta_hub.threat import ThreatModel
 
 TOLERANCE = 1e-6  # beyond the ball or the box, in units of the image range: what rounding in float32 can add
 
 
 @dataclass(frozen=True)
-class Attack:
-    """An attack as the evaluator calls it: ``function(model, x, y, threat, **arguments, generator=...)``.
+class Examples:
+    """A batch of images.
 
     Args:
-        name: for the record.
-        function: gives the attacked images; ``generator`` is passed if it takes one. With a targeted threat, ``y`` is
-            a wrong class, drawn uniformly for each image.
-        threat: what it may change.
-        arguments: plain values, which the record repeats.
+        x: (B, C, H, W) in [0, 1].
+        y: true classes (B,).
+        targets: the classes that targeted attacks want (B,).
     """
 
-    name: str
-    function: Callable[..., Tensor]
-    threat: ThreatModel
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> AttackSettings:
-        """What the record says of it."""
-        return AttackSettings(self.name, self.threat, dict(self.arguments))
-
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Attack a batch."""
-        extra = {"generator": generator} if "generator" in signature(self.function).parameters else {}
-        return self.function(model, x, y, self.threat, **self.arguments, **extra)
+    x: Tensor
+    y: Tensor
+    targets: Tensor
 
 
 def run_batch(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    targets: Tensor,
+    batch: Examples,
     attacks: Sequence[Attack],
     *,
     copies: Sequence[nn.Module],
@@ -62,9 +46,7 @@ def run_batch(
 
     Args:
         model: in eval mode.
-        x: images (B, C, H, W).
-        y: true classes (B,).
-        targets: the classes that targeted attacks want (B,).
+        batch: what to attack.
         attacks: in this order.
         copies: the network that each attack runs on: the model itself, or a copy of it.
         seed: of the evaluation.
@@ -72,12 +54,12 @@ def run_batch(
             with more steps or a larger radius begins at the same points.
         cascade: attack only what the attacks before have left.
     """
-    right = _predicted_right(model, x, y)
+    right = _predicted_right(model, batch.x, batch.y)
     alive, tallies = right, []
-    for attack, attacked in zip(attacks, copies, strict=True):
+    for attack, copy in zip(attacks, copies, strict=True):
         chosen = alive if cascade else right
         own_seed = derived_seed(seed, attack.name, index)
-        tally, broken = run_attack(model, attacked, x, y, targets, attack, chosen, own_seed)
+        tally, broken = run_attack(model, batch, attack, on=copy, chosen=chosen, seed=own_seed)
         alive = alive & ~broken
         tallies.append(tally)
     return Outcome(_flags(right), tuple(tallies))
@@ -94,57 +76,29 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
     return logits
 
 
-def derived_seed(*parts: int | str) -> int:
-    """A seed of 63 bits that belongs to these values; others give one that has nothing to do with it."""
-    return int.from_bytes(sha256(json.dumps(parts).encode()).digest()[:8]) >> 1
-
-
-@contextmanager
-def counted(model: nn.Module) -> Iterator[list[int]]:
-    """Count the images that go forward through ``model``, and those whose gradient comes back, in the list's two items.
-
-    Hooks instead of a wrapper, so that the attack gets the model itself; closures, so that a copy that the attack makes
-    of the model counts too.
-    """
-    counts = [0, 0]
-
-    def backward(gradient: Tensor) -> None:
-        counts[1] += len(gradient)
-
-    def forward(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        counts[0] += len(output)
-        if output.requires_grad:
-            output.register_hook(backward)
-
-    handle = model.register_forward_hook(forward)
-    try:
-        yield counts
-    finally:
-        handle.remove()
-
-
 def run_attack(
-    model: nn.Module,
-    attacked: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    targets: Tensor,
-    attack: Attack,
-    chosen: Tensor,
-    seed: int,
+    model: nn.Module, batch: Examples, attack: Attack, *, on: nn.Module, chosen: Tensor, seed: int
 ) -> tuple[Tally, Tensor]:
-    """Run one attack on the ``chosen`` images (B,), and predict the whole batch with ``model``.
+    """Attack some images of a batch, and predict the whole batch.
 
-    Where ``attacked`` is a copy of the model, and images break the copy but not the model, the attack may have stopped
-    for nothing: these images are attacked again, on the model itself.
+    Where the attack runs on a copy of the model, and images break the copy but not the model, it may have stopped for
+    nothing: these images are attacked again, on the model itself.
+
+    Args:
+        model: decides what counts as broken.
+        batch: what to attack.
+        attack: how.
+        on: the network that the attack gets: the model, or a copy of it.
+        chosen: which images (B,) are attacked.
+        seed: of the attack.
 
     Returns:
         What the attack did, and which images are broken (B,).
     """
-    tally, broken, fooled = _run_once(model, attacked, x, y, targets, attack, chosen, seed)
+    tally, broken, fooled = _run_once(model, batch, attack, on=on, chosen=chosen, seed=seed)
     if not fooled.any():
         return tally, broken
-    again, more, _ = _run_once(model, model, x, y, targets, attack, fooled, seed)
+    again, more, _ = _run_once(model, batch, attack, on=model, chosen=fooled, seed=seed)
     return Tally(
         tally.attacked,
         _flags(broken | more),
@@ -158,27 +112,21 @@ def run_attack(
 
 
 def _run_once(
-    model: nn.Module,
-    attacked: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    targets: Tensor,
-    attack: Attack,
-    chosen: Tensor,
-    seed: int,
+    model: nn.Module, batch: Examples, attack: Attack, *, on: nn.Module, chosen: Tensor, seed: int
 ) -> tuple[Tally, Tensor, Tensor]:
     """The same; and which images (B,) break the copy alone."""
+    x, y = batch.x, batch.y
     none = torch.zeros_like(chosen)
     if not chosen.any():
         return Tally(_flags(none), _flags(none), _flags(none), 0, 0, 0.0), none, none
     generator = torch.Generator(x.device).manual_seed(seed)
-    wanted = (targets if attack.threat.targeted else y)[chosen]
+    wanted = (batch.targets if attack.threat.targeted else y)[chosen]
     own = x[chosen]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with counted(attacked) as counts, torch.random.fork_rng(devices):
+    with counted(on) as counts, torch.random.fork_rng(devices):
         torch.manual_seed(seed)  # for attacks and models that draw from the global state, which is put back
         started = _now(x)
-        found = attack(attacked, own.clone(), wanted, generator)
+        found = attack(on, own.clone(), wanted, generator)
         seconds = _now(x) - started
     if not isinstance(found, Tensor) or found.shape != own.shape:
         seen = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -190,8 +138,8 @@ def _run_once(
     outside = none.masked_scatter(chosen, ~inside)
     missed = ~_predicted_right(model, whole, y) & chosen
     fooled = none
-    if attacked is not model:
-        fooled = none.masked_scatter(chosen, ~_predicted_right(attacked, whole[chosen], y[chosen])) & ~missed
+    if on is not model:
+        fooled = none.masked_scatter(chosen, ~_predicted_right(on, whole[chosen], y[chosen])) & ~missed
     broken = missed & ~outside
     tally = Tally(_flags(chosen), _flags(broken), _flags(outside), counts[0], counts[1], round(seconds, 3))
     return tally, broken, fooled

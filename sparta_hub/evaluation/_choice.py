@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from sparta_hub.data import Images
+from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._attack_copy import InBfloat16, attack_copy, has_fast_bfloat16
-from sparta_hub.evaluation._batch import Attack, derived_seed, logits_of, run_attack
+from sparta_hub.evaluation._batch import Examples, logits_of, run_attack
+from sparta_hub.seeds import derived_seed
 
 SAMPLE = 64  # images whose flags are compared, out of four times as many, evenly spread over the set
 DIFFER = 0.02  # share of them whose flags may differ, and at least one image may
@@ -43,15 +45,16 @@ def choose(
     spread = torch.linspace(0, count - 1, min(count, 4 * SAMPLE)).long()
     x, y = data.floats(spread).to(device), data.y[spread].to(device)
     right = (logits_of(model, x).argmax(1) == y).nonzero()[:SAMPLE, 0]
-    x, y, wanted = x[right], y[right], targets[spread].to(device)[right]
-    if not len(x):
+    sample = Examples(x[right], y[right], targets[spread].to(device)[right])
+    if not len(right):
         return [Choice(model, "the model itself: no image of the sample is right") for _ in attacks]
-    return [_choose_one(model, x, y, wanted, attack, derived_seed(seed, attack.name, "sample")) for attack in attacks]
+    return [_choose_one(model, sample, attack, derived_seed(seed, attack.name, "sample")) for attack in attacks]
 
 
-def _choose_one(model: nn.Module, x: Tensor, y: Tensor, wanted: Tensor, attack: Attack, seed: int) -> Choice:
+def _choose_one(model: nn.Module, sample: Examples, attack: Attack, seed: int) -> Choice:
+    x, y = sample.x, sample.y
     every = torch.ones_like(y, dtype=torch.bool)
-    _, expected = run_attack(model, model, x, y, wanted, attack, every, seed)
+    _, expected = run_attack(model, sample, attack, on=model, chosen=every, seed=seed)
     allowed, seen = max(1, int(DIFFER * len(x))), []
     try:
         for name, candidate in _copies(model, x):
@@ -59,7 +62,7 @@ def _choose_one(model: nn.Module, x: Tensor, y: Tensor, wanted: Tensor, attack: 
             if unlike > UNLIKE * len(x):
                 seen.append(f"{name}: {unlike} of {len(x)} predictions differ")
                 continue
-            _, broken = run_attack(model, candidate, x, y, wanted, attack, every, seed)
+            _, broken = run_attack(model, sample, attack, on=candidate, chosen=every, seed=seed)
             differ = int((broken ^ expected).sum())
             seen.append(f"{name}: {differ} of {len(x)} flags differ, {allowed} may")
             if differ <= allowed:

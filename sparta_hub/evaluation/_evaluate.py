@@ -6,38 +6,30 @@ counts the passes. All randomness comes from the seed, the attack and the number
 was interrupted, or shared between processes, gives the same flags as one in a piece.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sparta_hub.attacks._gradient import held_still
+from sparta_hub.attacks.gradient import held_still
 from sparta_hub.attacks.targets import uniform_wrong_class
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError
-from sparta_hub.evaluation._batch import Attack, derived_seed, logits_of, run_batch
+from sparta_hub.evaluation._attack import Attack
+from sparta_hub.evaluation._batch import Examples, logits_of, run_batch
 from sparta_hub.evaluation._choice import Choice, choose
 from sparta_hub.evaluation._outcome import Protocol, joined, worst_case
-from sparta_hub.evaluation._progress import (
-    Done,
-    check_same,
-    gathered,
-    gathered_or_raise,
-    part_of,
-    parts,
-    process,
-    read_json,
-    read_parts,
-    write_json,
-    write_part,
-)
+from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
+from sparta_hub.processes import gathered, gathered_or_raise, process
 from sparta_hub.provenance import modules_sha256, provenance, state_sha256
+from sparta_hub.records import read_json, write_json
+from sparta_hub.seeds import derived_seed
 
-__all__ = ["Attack", "evaluate"]
+T = TypeVar("T")
 
 
 def evaluate(
@@ -91,15 +83,10 @@ def evaluate(
     rank, processes = process()
     device = _device(model)
     with held_still(model):
-        protocol = _protocol(model, data, attacks, batch_size, seed, limit, cascade, speed, name)
-        for i, other in enumerate(gathered(protocol)):
-            if different := other.differences(protocol):
-                raise DataError(f"Process {i} evaluates something else than process {rank}: {different}.")
-        if out is not None and out.exists():
-            finished = Report.from_json(read_json(out))
-            check_same(out, finished.protocol, protocol)
+        protocol = _agreed(lambda: _protocol(model, data, attacks, batch_size, seed, limit, cascade, speed, name))
+        if finished := _in_one(lambda: _finished(out, protocol)):
             return finished
-        done, origins = _resumed(out, protocol)
+        done, origins = _in_one(lambda: _resumed(out, protocol))
         here = provenance(device, processes)
         work = [i for i in range(-(-protocol.images // batch_size)) if i not in done][rank::processes]
         bar = tqdm(work, desc=protocol.data, unit="batch", disable=not progress or rank > 0)
@@ -114,8 +101,8 @@ def evaluate(
             copies = [choice.model for choice in choices]
             for i in bar:
                 part = slice(i * batch_size, min((i + 1) * batch_size, protocol.images))
-                x, y, wanted = (t.to(device) for t in (data.floats(part), data.y[part], targets[part]))
-                mine[i] = run_batch(model, x, y, wanted, attacks, copies=copies, seed=seed, index=i, cascade=cascade)
+                batch = Examples(*(t.to(device) for t in (data.floats(part), data.y[part], targets[part])))
+                mine[i] = run_batch(model, batch, attacks, copies=copies, seed=seed, index=i, cascade=cascade)
                 if out is not None:
                     kept = done | mine if rank == 0 else mine
                     write_part(part_of(out, rank), protocol, kept, [*(o for o in origins if o != here), here])
@@ -181,21 +168,52 @@ def _targets(data: Images, protocol: Protocol) -> Tensor:
     return uniform_wrong_class(data.y, protocol.num_classes, generator=generator)
 
 
-def _resumed(out: Path | None, protocol: Protocol) -> tuple[Done, list[Mapping[str, Any]]]:
-    """What earlier runs have finished. One process reads it, so that all agree, and gathers it in its own file."""
-    found: tuple[Done, list[Mapping[str, Any]]] = ({}, [])
-    failure = None
+def _agreed(make: Callable[[], Protocol]) -> Protocol:
+    """What all processes are to evaluate; where one of them cannot tell, or has something else, all of them raise."""
+    mine, failure = None, None
     try:
-        if out is not None and process()[0] == 0:
-            found = read_parts(out, protocol)
-            if found[0]:
-                write_part(part_of(out, 0), protocol, *found)
-            for path in parts(out):
-                if path != part_of(out, 0):
-                    path.unlink()
-    except Exception as error:  # the others must not wait
+        mine = make()
+    except Exception as error:
+        failure = error
+    protocols: list[Protocol] = gathered_or_raise(mine, failure)
+    own = protocols[process()[0]]
+    for i, other in enumerate(protocols):
+        if different := other.differences(own):
+            raise DataError(f"Process {i} evaluates something else than process {process()[0]}: {different}.")
+    return own
+
+
+def _in_one(read: Callable[[], T]) -> T:
+    """What the first process reads, in all of them, so that all go on from the same; they raise if it fails."""
+    found, failure = None, None
+    try:
+        if process()[0] == 0:
+            found = read()
+    except Exception as error:
         failure = error
     return gathered_or_raise(found, failure)[0]
+
+
+def _finished(out: Path | None, protocol: Protocol) -> Report | None:
+    """The report that is there already."""
+    if out is None or not out.exists():
+        return None
+    report = Report.from_json(read_json(out))
+    check_same(out, report.protocol, protocol)
+    return report
+
+
+def _resumed(out: Path | None, protocol: Protocol) -> tuple[Done, list[Mapping[str, Any]]]:
+    """What earlier runs have finished, all of it in the file of the first process from now on."""
+    if out is None:
+        return {}, []
+    found = read_parts(out, protocol)
+    if found[0]:
+        write_part(part_of(out, 0), protocol, *found)
+    for path in parts(out):
+        if path != part_of(out, 0):
+            path.unlink()
+    return found
 
 
 def _check_untouched(model: nn.Module, protocol: Protocol, out: Path | None, rank: int) -> None:

@@ -1,6 +1,5 @@
 """JSON of what an evaluation was asked and what every image did, read back strictly."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -8,9 +7,8 @@ import numpy as np
 
 from sparta_hub.errors import AttackError, ReportError, short
 from sparta_hub.evaluation._outcome import AttackSettings, Flags, Outcome, Protocol, Tally
+from sparta_hub.records import read_object
 from sparta_hub.threat import ThreatModel
-
-FORMAT_VERSION = 1
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
@@ -64,26 +62,6 @@ def protocol_from_json(value: Any) -> Protocol:
         raise ReportError(f"protocol.speed is {short(data['speed'])}; expected 'exact' or 'fast'.")
     data["attacks"] = tuple(map(_settings_from_json, data["attacks"]))
     return Protocol(**data)
-
-
-def check_format(data: Mapping[str, Any], expected: str) -> None:
-    """Refuse a record of another kind or version."""
-    if data["format"] != expected:
-        raise ReportError(f"format is {short(data['format'])}; expected {expected!r}.")
-    if data["format_version"] != FORMAT_VERSION:
-        raise ReportError(f"format_version is {short(data['format_version'])}; this sparta-hub reads {FORMAT_VERSION}.")
-
-
-def read_object(value: Any, known: Iterable[str], what: str) -> dict[str, Any]:
-    """Check that ``value`` is an object with exactly these keys; a copy of it."""
-    known = set(known)
-    if not isinstance(value, dict):
-        raise ReportError(f"{what} is {short(value)}; expected an object.")
-    if unknown := sorted(map(str, value.keys() - known)):
-        raise ReportError(f"{what} has unknown keys {short(unknown)}; known are {', '.join(sorted(known))}.")
-    if missing := sorted(known - value.keys()):
-        raise ReportError(f"{what} lacks {', '.join(missing)}.")
-    return dict(value)
 
 
 _KINDS = {int: "an integer, and at least 1 of a size", bool: "true or false", list: "a list", str: "a text"}

@@ -1,82 +1,21 @@
-"""What makes a long evaluation safe: files that are whole or not there, and batches shared between processes.
+"""The finished batches of an evaluation that goes on: each process keeps its own in ``OUT.partN`` beside ``OUT``."""
 
-Each process keeps its finished batches in ``OUT.partN`` beside the report ``OUT`` and nobody else writes there. A
-process group is used if there is one: ``accelerate.Accelerator()`` or ``torch.distributed.init_process_group`` is
-enough.
-"""
-
-import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
-from sparta_hub.errors import ReportError, SpartaError, short
+from sparta_hub.errors import ReportError, short
 from sparta_hub.evaluation._outcome import Outcome, Protocol
 from sparta_hub.evaluation._outcome_json import (
-    FORMAT_VERSION,
-    check_format,
     outcome_from_json,
     outcome_to_json,
     protocol_from_json,
     protocol_to_json,
-    read_object,
 )
+from sparta_hub.records import FORMAT_VERSION, check_format, read_json, read_object, write_json
 
 FORMAT = "sparta-hub evaluation in progress"
 Done = dict[int, Outcome]
-
-
-def process() -> tuple[int, int]:
-    """Number of this process and how many there are: (0, 1) without a process group."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
-
-
-def leave_processes() -> None:
-    """Leave the process group, if there is one."""
-    if dist.is_available() and dist.is_initialized():
-        time.sleep(0.1)  # lets gloo's threads drop their last tensors: before torch 2.8 they and the next line deadlock
-        dist.destroy_process_group()
-
-
-def gathered(value: Any) -> list[Any]:
-    """The values of all processes, in their order, in each of them. ``value`` must survive pickling."""
-    count = process()[1]
-    if count == 1:
-        return [value]
-    values: list[Any] = [None] * count
-    dist.all_gather_object(values, value)
-    return values
-
-
-def gathered_or_raise(value: Any, error: Exception | None) -> list[Any]:
-    """As ``gathered``, but where one process failed, all of them raise instead of waiting for it."""
-    if process()[1] == 1 and error:
-        raise error
-    found = gathered((value, None if error is None else f"{type(error).__name__}: {error}"))
-    if error:
-        raise error
-    if failed := [f"process {i} stopped: {text}" for i, (_, text) in enumerate(found) if text]:
-        raise SpartaError("; ".join(failed))
-    return [item for item, _ in found]
-
-
-def read_json(path: Path) -> Any:
-    """Parse a record; one that is not JSON is a ``ReportError``."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path} cannot be read as JSON ({error}); delete it to begin again.") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a record; whoever reads it finds the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.tmp")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def check_same(path: Path, found: Protocol, wanted: Protocol) -> None:

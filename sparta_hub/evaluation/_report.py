@@ -7,15 +7,13 @@ from typing import Any, Self
 from sparta_hub.errors import ReportError, short
 from sparta_hub.evaluation._outcome import Flags, Outcome, Protocol, worst_case
 from sparta_hub.evaluation._outcome_json import (
-    FORMAT_VERSION,
-    check_format,
     outcome_from_json,
     outcome_to_json,
     protocol_from_json,
     protocol_to_json,
-    read_object,
 )
 from sparta_hub.provenance import wilson
+from sparta_hub.records import FORMAT_VERSION, check_format, read_object
 
 FORMAT = "sparta-hub evaluation"
 

@@ -1,0 +1,39 @@
+"""An attack, as the evaluator calls it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from inspect import signature
+
+import torch
+from torch import Tensor, nn
+
+from sparta_hub.evaluation._outcome import Argument, AttackSettings
+from sparta_hub.threat import ThreatModel
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A name and a call: ``function(model, x, y, threat, **arguments, generator=...)``.
+
+    Args:
+        name: for the record.
+        function: gives the attacked images; ``generator`` is passed if it takes one. With a targeted threat, ``y`` is
+            a wrong class, drawn uniformly for each image.
+        threat: what it may change.
+        arguments: plain values, which the record repeats.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    threat: ThreatModel
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> AttackSettings:
+        """What the record says of it."""
+        return AttackSettings(self.name, self.threat, dict(self.arguments))
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Attack a batch."""
+        extra = {"generator": generator} if "generator" in signature(self.function).parameters else {}
+        return self.function(model, x, y, self.threat, **self.arguments, **extra)

@@ -1,0 +1,46 @@
+"""Work that several processes share, each with its own part of it.
+
+A process group is used if there is one: ``accelerate.Accelerator()`` or ``torch.distributed.init_process_group`` is
+enough. Without one, there is one process, and nothing here waits.
+"""
+
+import time
+from typing import Any
+
+import torch.distributed as dist
+
+from sparta_hub.errors import SpartaError
+
+
+def process() -> tuple[int, int]:
+    """Number of this process and how many there are: (0, 1) without a process group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def leave_processes() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        time.sleep(0.1)  # lets gloo's threads drop their last tensors: before torch 2.8 they and the next line deadlock
+        dist.destroy_process_group()
+
+
+def gathered(value: Any) -> list[Any]:
+    """The values of all processes, in their order, in each of them. ``value`` must survive pickling."""
+    count = process()[1]
+    if count == 1:
+        return [value]
+    values: list[Any] = [None] * count
+    dist.all_gather_object(values, value)
+    return values
+
+
+def gathered_or_raise(value: Any, error: Exception | None) -> list[Any]:
+    """As ``gathered``, but where one process failed, all of them raise instead of waiting for it."""
+    if process()[1] == 1 and error:
+        raise error
+    found = gathered((value, None if error is None else f"{type(error).__name__}: {error}"))
+    if error:
+        raise error
+    if failed := [f"process {i} stopped: {text}" for i, (_, text) in enumerate(found) if text]:
+        raise SpartaError("; ".join(failed))
+    return [item for item, _ in found]

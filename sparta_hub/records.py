@@ -1,0 +1,46 @@
+"""Records of measurements, as JSON files: written whole, read strictly."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sparta_hub.errors import ReportError, short
+
+FORMAT_VERSION = 1
+
+
+def read_json(path: Path) -> Any:
+    """Parse a record; one that is not JSON is a ``ReportError``."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReportError(f"{path} cannot be read as JSON ({error}); delete it to begin again.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a record; whoever reads it finds the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.tmp")
+    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def check_format(data: Mapping[str, Any], expected: str) -> None:
+    """Refuse a record of another kind or version."""
+    if data["format"] != expected:
+        raise ReportError(f"format is {short(data['format'])}; expected {expected!r}.")
+    if data["format_version"] != FORMAT_VERSION:
+        raise ReportError(f"format_version is {short(data['format_version'])}; this sparta-hub reads {FORMAT_VERSION}.")
+
+
+def read_object(value: Any, known: Iterable[str], what: str) -> dict[str, Any]:
+    """Check that ``value`` is an object with exactly these keys; a copy of it."""
+    known = set(known)
+    if not isinstance(value, dict):
+        raise ReportError(f"{what} is {short(value)}; expected an object.")
+    if unknown := sorted(map(str, value.keys() - known)):
+        raise ReportError(f"{what} has unknown keys {short(unknown)}; known are {', '.join(sorted(known))}.")
+    if missing := sorted(known - value.keys()):
+        raise ReportError(f"{what} lacks {', '.join(missing)}.")
+    return dict(value)
