@@ -28,6 +28,7 @@ from sparta_hub.activations import FAMILIES
 from sparta_hub.provenance import provenance
 from sparta_hub.surgery import inject
 
+MODES = ("default", "reduce-overhead", "max-autotune")  # of torch.compile; the second has CUDA graphs
 PASSES = ("train", "input_gradient", "inference")
 
 
@@ -51,7 +52,7 @@ class Setting:
     host: str
     device: str
     precision: str
-    compiled: bool
+    compiled: str | None
     channels_last: bool
     batch: int
     repeats: int
@@ -146,7 +147,7 @@ def measure(cases: list[Case], setting: Setting) -> list[Row]:
             train(model, x, y, setting)
         flops.append(counter.get_total_flops())
         if setting.compiled:
-            model.compile(dynamic=False)
+            model.compile(dynamic=False, mode=setting.compiled)
     times: list[dict[str, list[float]]] = [{name: [] for name in PASSES} for _ in cases]
     for round_number in range(setting.repeats + 1):  # round 0 warms up, and compiles
         for turn in range(len(models)):  # another one begins each round: the first is the one with cold caches
@@ -176,7 +177,7 @@ def measure(cases: list[Case], setting: Setting) -> list[Row]:
 def table(rows: list[Row], setting: Setting) -> str:
     """Lay the rows out."""
     layout = "channels_last" if setting.channels_last else "contiguous"
-    mode = "compiled" if setting.compiled else "eager"
+    mode = f"compiled ({setting.compiled})" if setting.compiled else "eager"
     lines = [
         f"{setting.host}, {setting.device}, {setting.precision}, {mode}, {layout}, batch {setting.batch}, median of "
         f"{setting.repeats} rounds, {setting.clock} time",
@@ -209,7 +210,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="resnet18_cifar", help="timm network")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="time compiled hosts, too")
+    parser.add_argument("--compile", nargs="?", const="default", choices=MODES, help="time compiled hosts, too")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--threads", type=int, help="CPU threads; default: PyTorch's own choice")
     parser.add_argument(
@@ -242,7 +243,7 @@ def main() -> None:
             if reason := skip_reason(device, kind):
                 sys.stdout.write(f"{device}, {kind}: skipped, {reason}.\n\n")
                 continue
-            for compiled in (False, True) if args.compile else (False,):
+            for compiled in (None, args.compile) if args.compile else (None,):
                 clock = "wall" if device == "cuda" else args.clock
                 setting = Setting(
                     args.host, device, kind, compiled, args.channels_last, args.batch, args.repeats, clock

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from activation_overhead import Setting, seconds, skip_reason
+from activation_overhead import MODES, Setting, seconds, skip_reason
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -94,7 +94,7 @@ def plain_model(config: TrainConfig, classes: int, device: str) -> tuple[nn.Modu
     return model, torch.optim.SGD(model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay)
 
 
-def contestants(config: TrainConfig, batch: int, device: str, compiled: bool) -> dict[str, Callable[[], None]]:
+def contestants(config: TrainConfig, batch: int, device: str, compiled: str | None) -> dict[str, Callable[[], None]]:
     """The two steps on one batch of noise."""
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(batch, 3, 32, 32, generator=generator).to(device)
@@ -189,8 +189,9 @@ def compare_accuracy(setting: Setting, seed: int, steps: int = 100, batch: int =
 
 def table(rows: list[Row], setting: Setting) -> str:
     """Lay the rows out."""
+    compiled = f", compiled ({setting.compiled})" if setting.compiled else ""
     lines = [
-        f"{PGD10.host}, {setting.device}, ours in {setting.precision}{', compiled' if setting.compiled else ''}, batch "
+        f"{PGD10.host}, {setting.device}, ours in {setting.precision}{compiled}, batch "
         f"{setting.batch}, median of {setting.repeats} rounds, {setting.clock} time",
         f"{'':20}{'plain img/s':>12}{'ours img/s':>12}{'ratio':>8}{'rounds':>16}{'bf16 peak':>11}",
     ]
@@ -210,6 +211,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", choices=("none", *MODES), help="default on a GPU, none on a CPU")
     parser.add_argument("--threads", type=int, help="CPU threads; default: PyTorch's own choice")
     parser.add_argument("--clock", choices=("wall", "process"), default="wall",
                         help="process: CPU time, for a busy machine; with --threads 1")  # fmt: skip
@@ -230,7 +232,10 @@ def main() -> None:
     if reason:
         print(f"fp32 for both: {reason}.")
     clock = "wall" if args.device == "cuda" else args.clock
-    precision, compiled = "fp32" if reason else "bf16", args.device == "cuda"
+    precision, mode = "fp32" if reason else "bf16", args.compile or ("default" if args.device == "cuda" else "none")
+    compiled = None if mode == "none" else mode
+    # All cases share the code of the host, compiled for each of them and each kind of pass: 8 graphs are not enough.
+    torch._dynamo.config.cache_size_limit = 64
     setting = Setting("resnet18_cifar", args.device, precision, compiled, True, args.batch, args.rounds, clock)
     rows = measure(setting) if setting.repeats else []
     if rows:

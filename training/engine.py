@@ -44,7 +44,7 @@ class Options:
         max_shard_bytes: of a file of weights at the end.
     """
 
-    compiled: bool = False
+    compiled: str | None = None
     log_every: int = 20
     checkpoint_seconds: float = 120.0
     max_shard_bytes: int | None = None

@@ -24,6 +24,7 @@ from training.errors import ConfigError  # noqa: E402
 from training.parallel import World, join_world, leave_world  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.settings import changed, from_json  # noqa: E402
+from training.step import COMPILE_MODES  # noqa: E402
 from training.stopping import Stop  # noqa: E402
 
 
@@ -66,7 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     add("--threads", type=int, help="CPU threads; torch's own choice by default")
     add("--workers", type=int, default=min(8, os.cpu_count() or 1), help="processes that read photographs")
-    add("--compile", action=argparse.BooleanOptionalAction, help="torch.compile; by default on a GPU only")
+    add(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=["none", *COMPILE_MODES],
+        help="torch.compile and its mode, reduce-overhead for CUDA graphs; by default none on a CPU, default on a GPU",
+    )
     add("--max-shard-mb", type=float, metavar="MB", help="split the weights at the end into files below this size")
     add("--checkpoint-every", type=float, default=120, metavar="SECONDS", help="time between two checkpoints")
     return parser
@@ -82,12 +89,16 @@ def _run(options: argparse.Namespace) -> None:
 
         print(plan(config, world.device))
         return
-    compiled = world.device.type == "cuda" if options.compile is None else options.compile
+    mode = options.compile or ("default" if world.device.type == "cuda" else "none")
     stop = Stop(None if options.time_budget is None else STARTED + options.time_budget)
     with stop.signals():
         data = open_data(config, world, limit=limit, workers=options.workers)
         shard = None if options.max_shard_mb is None else int(options.max_shard_mb * 1e6)
-        how = Options(compiled=compiled, checkpoint_seconds=options.checkpoint_every, max_shard_bytes=shard)
+        how = Options(
+            compiled=None if mode == "none" else mode,
+            checkpoint_seconds=options.checkpoint_every,
+            max_shard_bytes=shard,
+        )
         outcome = train(config, data, out, world=world, options=how, stop=stop)
     if world.speaks:
         _tell(out, world, outcome.step, outcome.steps, outcome.reason)

@@ -16,6 +16,8 @@ from training.models import make_model
 from training.parallel import World, average_, statistics
 from training.schedules import epsilon_factor, factor
 
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")  # torch.compile's own; the second has CUDA graphs
+
 
 @dataclass(frozen=True)
 class Length:
@@ -52,14 +54,15 @@ class Parts:
         return self.average.module if self.average else self.model
 
 
-def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: bool = False) -> Parts:
+def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: str | None = None) -> Parts:
     """Make network, method, optimiser and average, as the seed has them at step 0.
 
     Args:
         config: the run.
         num_classes: of the data.
         world: where.
-        compiled: let ``torch.compile`` fuse the network's passes; methods that cannot have it go without.
+        compiled: let ``torch.compile`` fuse the network's passes, in one of ``COMPILE_MODES``; methods that cannot have
+            it go without.
     """
     model = make_model(config, num_classes, synchronised=world.synchronises).to(world.device)
     method = build_method(
@@ -75,7 +78,7 @@ def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: b
         fused=world.device.type in ("cpu", "cuda"),
     )
     if compiled and not method.differentiates_twice:
-        model.compile()  # in place: it stays the plain module, with its own names
+        model.compile(mode=compiled)  # in place: it stays the plain module, with its own names
     return Parts(model, method, optimizer, average)
 
 

@@ -14,7 +14,7 @@ from training.step import assemble, train_step
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [None, "default", "reduce-overhead"])
 def test_no_step_waits_for_the_device(tiny, compiled):
     world = World(torch.device("cuda"))
     config = replace(tiny, precision="bf16", epochs=5)
@@ -31,7 +31,7 @@ def test_no_step_waits_for_the_device(tiny, compiled):
     torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [None, "default", "reduce-overhead"])
 def test_a_run_goes_through_and_goes_on(tiny, tmp_path, compiled):
     world = World(torch.device("cuda"))
     config = replace(tiny, precision="bf16")

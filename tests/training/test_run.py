@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from sparta_hub.artifacts import sha256_of
 from tests.training.conftest import HOST
@@ -120,3 +121,32 @@ def test_a_dry_run_plans_and_writes_nothing(monkeypatch, environment, tmp_path, 
     main(monkeypatch, "cpu_sparta_res18_cifar", *words, "--dry-run", "--device", "cpu")
     assert "12 steps of 8 images" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [((), None), (("--compile",), "default"), (("--compile", "reduce-overhead"), "reduce-overhead"),
+     (("--compile", "none"), None)],
+)  # fmt: skip
+def test_the_compiler_gets_the_mode_that_was_asked_for(tmp_path, monkeypatch, environment, words, expected):
+    modes = []
+
+    class ReachedError(Exception):
+        """The first step would be next."""
+
+    def stop(*_, **__):
+        raise ReachedError
+
+    monkeypatch.setenv("SPARTA_DATA", environment["SPARTA_DATA"])
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *, mode: modes.append(mode))
+    monkeypatch.setattr("training.engine.train_step", stop)
+    with pytest.raises(ReachedError):
+        main(monkeypatch, *arguments("cpu_sparta_res18_cifar", *words, "--out", tmp_path / "run")[3:])
+    assert modes == ([] if expected is None else [expected])
+
+
+def test_an_unknown_mode_of_the_compiler_is_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        main(monkeypatch, "cpu_sparta_res18_cifar", "--compile", "fastest")
+    assert "invalid choice: 'fastest'" in (said := capsys.readouterr().err)
+    assert "reduce-overhead" in said
