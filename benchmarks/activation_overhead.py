@@ -83,6 +83,15 @@ def make(case: Case, setting: Setting) -> nn.Module:
     return model
 
 
+def learns(case: Case, host: str) -> bool:
+    """Whether the family has weights of its own, which could be frozen."""
+    own, plain = (
+        sum(p.numel() for p in make(case, Setting(host, "cpu", "fp32", None, False, 1, 1, "wall")).parameters())
+        for case in (case, Case("relu"))
+    )
+    return own > plain
+
+
 def precision(setting: Setting) -> AbstractContextManager[object]:
     """The context of a forward pass."""
     bf16 = setting.precision == "bf16"
@@ -235,8 +244,7 @@ def main() -> None:
     # All cases share the code of the host, compiled for each case, pass and precision: 8 graphs are not enough.
     torch._dynamo.config.cache_size_limit = 256
     cases = [Case("relu"), *(Case(name) for name in args.families if name != "relu")]
-    if "sparta" in args.families:
-        cases.append(Case("sparta", frozen=True))
+    cases += [Case(case.family, frozen=True) for case in cases if learns(case, args.host)]
     results = []
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         for kind in ("fp32", "bf16"):
