@@ -182,8 +182,10 @@ def test_twins_differ_in_the_family_alone_and_transfers_in_where_the_activation_
     frozen = RECIPES["cpu_frozen_sparta_res18_cifar_in_res34_cifar"]()
     assert frozen.activation == "sparta-res18-cifar"
     assert differing(frozen, RECIPES["cpu_sparta_res34_cifar"]()) == {"name", "activation", "frozen"}
-    weights = RECIPES["cpu_weights_sparta_res18_cifar_in_res34_cifar"]()
-    assert differing(frozen, weights) == {"name", "frozen"}
+    for kind, expected in (("weights", "weights"), ("tuned", False)):
+        other = RECIPES[f"cpu_{kind}_sparta_res18_cifar_in_res34_cifar"]()
+        assert differing(frozen, other) == {"name", "frozen"}
+        assert (frozen.frozen, other.frozen) == (True, expected)
 
 
 def test_road_signs_are_not_mirrored():

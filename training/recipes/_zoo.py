@@ -27,7 +27,11 @@ TRANSFERS = (  # giver in the zoo, place
     ("sparta-res18-gtsrb", "res18_cifar"),
 )
 
-FROZEN: dict[str, Frozen] = {"frozen": True, "weights": "weights"}  # the latter lets BatchNorm statistics adapt
+FROZEN: dict[str, Frozen] = {  # how a recipe's name says what the pretrained set may do
+    "frozen": True,
+    "weights": "weights",  # BatchNorm statistics adapt
+    "tuned": False,  # it trains on with the host
+}
 
 
 def at(base: Recipe, name: str, family: str, place: str) -> TrainConfig:
@@ -37,7 +41,7 @@ def at(base: Recipe, name: str, family: str, place: str) -> TrainConfig:
 
 
 def transfer(base: Recipe, name: str, giver: str, place: str, frozen: Frozen) -> TrainConfig:
-    """The conditions of ``base`` with a pretrained SPARTA of the zoo, frozen, at another place."""
+    """The conditions of ``base`` with a pretrained SPARTA of the zoo at another place."""
     return replace(at(base, name, "sparta", place), activation=giver, frozen=frozen)
 
 
@@ -55,7 +59,7 @@ def twins(
 
 
 def transfers(base: Recipe, machine: str, suffix: str = "") -> dict[str, Recipe]:
-    """``MACHINE_frozen_GIVER_in_PLACE_SUFFIX`` for every transfer, and the same with ``weights`` for ``frozen``."""
+    """``MACHINE_frozen_GIVER_in_PLACE_SUFFIX`` for every transfer, and the same with the other keys of ``FROZEN``."""
     return {
         (name := "_".join(filter(None, (machine, kind, giver.replace("-", "_"), "in", place, suffix)))): partial(
             transfer, base, name, giver, place, frozen
