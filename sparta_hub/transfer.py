@@ -1,6 +1,6 @@
 """What was measured where an activation set was put into other networks, or trained on other data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -53,6 +53,25 @@ class Transfer:
         """Plain values for ``results.json``."""
         rows = [{"attack": name, **asdict(accuracy)} for name, accuracy in self.accuracies.items()]
         return {**vars(self), "accuracies": rows, "gains": [asdict(gain) for gain in self.gains]}
+
+
+def as_table(rows: Iterable[Transfer]) -> list[tuple[str, ...]]:
+    """Cells of text, a line for each network below a line of heads, two columns an attack; empty without rows."""
+    rows = list(rows)
+    if not rows:
+        return []
+    attacks = list(dict.fromkeys(attack for row in rows for attack in row.accuracies))
+    head = ("set", "host", "data", "activation", "seed", *(word for attack in attacks for word in (attack, "gain")))
+    lines = [
+        (row.source, row.host, row.dataset, IN_WORDS[row.mode], str(row.seed),
+         *(cell for attack in attacks for cell in (_percent(row.accuracies.get(attack)), row.gain(attack))))
+        for row in rows
+    ]  # fmt: skip
+    return [head, *lines]
+
+
+def _percent(accuracy: Accuracy | None) -> str:
+    return f"{accuracy.percent:.1f} % [{accuracy.low:.1f}, {accuracy.high:.1f}]" if accuracy else "not measured"
 
 
 def read_transfers(value: Any) -> tuple[Transfer, ...]:

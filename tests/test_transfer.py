@@ -27,10 +27,11 @@ def test_read_back_as_written():
 
 
 def test_the_table():
-    assert transfer_table([FROZEN, RELU]).splitlines()[2:] == [
-        "| sparta-a | resnet34_cifar | cifar10 | frozen | 0 | clean | 54.0 % [50.9, 57.1] | +1.0 [-0.5, +2.5] |",
-        "| sparta-a | resnet34_cifar | cifar10 | frozen | 0 | pgd | 37.0 % [34.1, 40.0] | -1.5 [-3.0, +0.0] |",
-        "| sparta-a | resnet34_cifar | cifar10 | ReLU | 0 | clean | 54.0 % [50.9, 57.1] | – |",
+    assert transfer_table([FROZEN, RELU]).splitlines() == [
+        "| set | host | data | activation | seed | clean | gain | pgd | gain |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| sparta-a | resnet34_cifar | cifar10 | frozen | 0 | 54.0 % [50.9, 57.1] | +1.0 [-0.5, +2.5] | 37.0 % [34.1, 40.0] | -1.5 [-3.0, +0.0] |",  # noqa: E501
+        "| sparta-a | resnet34_cifar | cifar10 | ReLU | 0 | 54.0 % [50.9, 57.1] | – | not measured | – |",
     ]
     assert transfer_table([]) == ""
 
@@ -39,7 +40,7 @@ def test_text_of_a_stranger_stays_in_its_cell():
     evil = rows()
     evil[0]["host"] = "a | b\n<script> [x](http://e)"
     line = transfer_table(read_transfers(evil)).splitlines()[2]
-    assert line.replace("\\|", "").count("|") == 9
+    assert line.replace("\\|", "").count("|") == 10
     assert "<script" not in line
     assert "](" not in line.replace("\\](", "")
 

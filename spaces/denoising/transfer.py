@@ -10,7 +10,7 @@ from show import Show
 import sparta_hub
 from sparta_hub.errors import SpartaError
 from sparta_hub.hub import Info
-from sparta_hub.transfer import IN_WORDS, Transfer, read_transfers
+from sparta_hub.transfer import Transfer, as_table, read_transfers
 
 HOSTS = ("resnet18_cifar", "resnet34_cifar", "resnet50_cifar", "resnet18", "resnet34", "resnet50", "resnext50_32x4d",
          "seresnet33ts", "resnest14d", "skresnet18")  # fmt: skip
@@ -56,19 +56,15 @@ def matrix(entries: Iterable[Entry]) -> str:
 
 def transferred(found: Mapping[str, Info]) -> str:
     """Where the sets were put into other networks or trained on other data, beside what was trained alike there."""
-    rows = [
-        (row.source, row.host, row.dataset, IN_WORDS[row.mode], attack, str(accuracy).strip(), row.gain(attack))
-        for info in found.values()
-        for row in _transfers(info)
-        for attack, accuracy in row.accuracies.items()
-    ]
-    if not rows:
+    table = as_table(row for info in found.values() for row in _transfers(info))
+    if not table:
         return "<p>No transfer of these sets was measured yet.</p>"
     caption = (
         "Where a set was put into another network or onto other data: each place with one recipe, seed and budget, "
-        "95 % intervals, gains over ReLU image by image."
+        "95 % intervals, gains over ReLU in points, image by image."
     )
-    return _table(caption, ("set", "host", "data", "activation", "attack", "accuracy", "gain, points"), rows)
+    head, *rows = table
+    return _table(caption, head, rows)
 
 
 def _transfers(info: Info) -> tuple[Transfer, ...]:

@@ -16,11 +16,10 @@ from sparta_hub.cards._templates import (
     SET,
     TEMPLATE,
     TRANSFER,
-    TRANSFER_HEAD,
 )
 from sparta_hub.errors import ArtifactError
 from sparta_hub.spec import ArtifactConfig
-from sparta_hub.transfer import IN_WORDS, Transfer, read_transfers
+from sparta_hub.transfer import Transfer, as_table, read_transfers
 
 
 def plain_card(repo: str, config: ArtifactConfig, *, values: int) -> str:
@@ -154,17 +153,12 @@ def _transfers(results: Mapping[str, Any]) -> str:
 
 
 def transfer_table(rows: Iterable[Transfer]) -> str:
-    """Transfers as a Markdown table, a row for each attack; empty if there are none."""
-    lines = [
-        " | ".join(
-            (f"| {text(row.source)}", text(row.host), text(row.dataset), IN_WORDS[row.mode], str(row.seed),
-             text(attack), f"{accuracy.percent:.1f} % [{accuracy.low:.1f}, {accuracy.high:.1f}]",
-             row.gain(attack))
-        ) + " |"
-        for row in rows
-        for attack, accuracy in row.accuracies.items()
-    ]  # fmt: skip
-    return "\n".join([TRANSFER_HEAD, *lines]) if lines else ""
+    """Transfers as a Markdown table; empty if there are none."""
+    head, *lines = as_table(rows) or [()]
+    if not lines:
+        return ""
+    own = [(*map(text, line[:3]), *line[3:]) for line in lines]  # names may be a stranger's, figures are ours
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (tuple(map(text, head)), ("---",) * len(head), *own))
 
 
 def _gain(gains: Iterable[Mapping[str, Any]], attack: str) -> str:

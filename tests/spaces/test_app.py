@@ -151,7 +151,8 @@ def test_transfers_are_shown_as_the_artifacts_have_them(entries):
     gains = (Gain("clean", 1.0, -0.5, 2.5, 30, 20, 1000),)
     row = Transfer("sparta-tiny", "a<b", "gtsrb", "frozen", 0, "r", 4.0, "Linf 8/255", accuracies, gains)
     html = transferred({"x": replace(info, results={"transfers": [row.to_json()]})})
-    assert "<td>a&lt;b</td><td>gtsrb</td><td>frozen</td><td>clean</td><td>54.0 % [50.9, 57.1]</td>" in html
+    assert "<th scope='col'>clean</th><th scope='col'>gain</th>" in html
+    assert "<td>a&lt;b</td><td>gtsrb</td><td>frozen</td><td>0</td><td>54.0 % [50.9, 57.1]</td>" in html
     assert "<td>+1.0 [-0.5, +2.5]</td>" in html
     assert "measured yet" in transferred({"damaged": replace(info, results={"transfers": 5})})
 
