@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from sparta_hub.activations import build
 from sparta_hub.errors import ArtifactError
 from sparta_hub.injected import InjectedActivation
+from sparta_hub.matching import build_modules
 from sparta_hub.spec import ActivationSpec, ArtifactConfig
-from sparta_hub.surgery import build_modules, spec_of, state_of
+from sparta_hub.surgery import spec_of, state_of
 
 CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "activations.safetensors", "results.json", "README.md"
 HOST_PATTERN = "model*.safetensors"

@@ -10,10 +10,10 @@ from torch import nn
 
 from sparta_hub.activations import find_family
 from sparta_hub.errors import SiteError, SpecError
+from sparta_hub.matching import match_sites
 from sparta_hub.placement import block_of
 from sparta_hub.site_search import sites
 from sparta_hub.spec import ActivationSpec, Origin
-from sparta_hub.surgery import match_sites
 
 
 @dataclass(frozen=True)

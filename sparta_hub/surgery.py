@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.activations import Argument, build, find_family
-from sparta_hub.errors import ArtifactError, SiteError, SpecError, short
+from sparta_hub.activations import Argument, find_family
+from sparta_hub.errors import SiteError, SpecError
 from sparta_hub.injected import Frozen, InjectedActivation, check_frozen, checksum, parameter_count
-from sparta_hub.placement import Site, block_of, check_placement
+from sparta_hub.matching import build_modules, match_sites, site_names
+from sparta_hub.placement import Site, check_placement
 from sparta_hub.site_search import places, sites, uncompiled
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
-__all__ = ["SiteStatus", "build_modules", "checksum", "disabled", "eject", "freeze", "inject", "injected",
-           "match_sites", "parameter_count", "sites", "spec_of", "state_of", "status", "unfreeze"]  # fmt: skip
+__all__ = ["SiteStatus", "checksum", "disabled", "eject", "freeze", "inject", "injected", "parameter_count", "sites",
+           "spec_of", "state_of", "status", "unfreeze"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,50 +87,6 @@ def inject(
         for parent, name in places(host, module.original) if new.placement == "every" else [_place(host, site)]:
             setattr(parent, name, module)
     return new
-
-
-def build_modules(spec: ActivationSpec, state: Mapping[str, Tensor] | None) -> list[nn.Module]:
-    """Make the modules of ``spec``, in its order, and fill them strictly from ``state`` where it is given.
-
-    With a state the modules are laid out without memory first, and compared with what is there: a spec cannot make
-    this allocate more than its file holds.
-    """
-    if state is None:
-        return [build(spec.family, site.channels, spec.arguments) for site in spec.sites]
-    with torch.device("meta"):
-        modules = [build(spec.family, site.channels, spec.arguments) for site in spec.sites]
-    expected = {f"{s.key}.{k}": t for s, m in zip(spec.sites, modules, strict=True) for k, t in m.state_dict().items()}
-    _compare(expected, state)
-    modules = [build(spec.family, site.channels, spec.arguments) for site in spec.sites]
-    for site, module in zip(spec.sites, modules, strict=True):
-        own = {key: state[f"{site.key}.{key}"].detach().clone() for key in module.state_dict()}
-        module.load_state_dict(own, strict=True, assign=True)
-    return modules
-
-
-def match_sites(spec: ActivationSpec, host: nn.Module) -> tuple[Site, ...]:
-    """Find the host's sites for ``spec``, in its order; ``last`` pairs stages, whatever number the block has."""
-    per_channel = find_family(spec.family).per_channel
-    found = sites(host, spec.placement, need_channels=per_channel)
-    if spec.placement == "last" and [_stage(s) for s in found] != [_stage(s) for s in spec.sites]:
-        raise SiteError(
-            f"The activation set has {len(spec.sites)} stages ({_names(spec.sites)}), "
-            f"{type(host).__name__} has {len(found)} ({_names(found)})."
-        )
-    if spec.placement != "last" and [s.name for s in found] != [s.name for s in spec.sites]:
-        raise SiteError(
-            f"The activation set ({spec.placement}) has {_names(spec.sites)}; "
-            f"{type(host).__name__} has {_names(found)}."
-        )
-    for site, own in zip(found, spec.sites, strict=True):
-        if per_channel and site.channels != own.channels:
-            raise SiteError(
-                f"At {site.name} the activation set has {own.channels} channels and {type(host).__name__} has "
-                f"{site.channels} ({'/'.join(str(s.channels) for s in spec.sites)} against "
-                f"{'/'.join(str(s.channels) for s in found)}). "
-                f"sparta_hub.compatible_hosts(...) lists the timm hosts that fit."
-            )
-    return found
 
 
 def injected(model: nn.Module) -> dict[str, InjectedActivation]:
@@ -238,20 +195,10 @@ def _one_set(model: nn.Module) -> list[InjectedActivation]:
     spec = modules[0].spec
     if [m.site.name for m in modules] != [s.name for s in spec.sites] or any(m.spec != spec for m in modules):
         raise SiteError(
-            f"{type(model).__name__} does not hold one whole activation set ({_names(spec.sites)}) but "
-            f"{_names([m.site for m in modules])}; pass the one host whose set you mean."
+            f"{type(model).__name__} does not hold one whole activation set ({site_names(spec.sites)}) but "
+            f"{site_names([m.site for m in modules])}; pass the one host whose set you mean."
         )
     return modules
-
-
-def _stage(site: Site | SiteSpec) -> int | None:
-    block = block_of(site.name)
-    return block[0] if block else None
-
-
-def _names(known: Sequence[Site] | Sequence[SiteSpec]) -> str:
-    names = [site.name for site in known]
-    return f"sites {', '.join(names)}" if len(names) <= 40 else f"{len(names)} sites, {', '.join(names[:5])}, ..."
 
 
 def _refuse_taken(host: nn.Module, found: Sequence[Site]) -> None:
@@ -282,23 +229,3 @@ def _like(module: nn.Module, host: nn.Module, path: str) -> None:
     module.to(target.device, target.dtype)
     if maps and maps[0].is_contiguous(memory_format=torch.channels_last):
         module.to(memory_format=torch.channels_last)
-
-
-def _compare(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    if missing or extra:
-        raise ArtifactError(
-            f"The weights do not belong to this spec: {len(missing)} tensors are missing"
-            f"{f' ({missing[0]}, ...)' if missing else ''} and "
-            f"{len(extra)} are unknown{f' ({short(extra[0])}, ...)' if extra else ''}."
-        )
-    for key, tensor in expected.items():
-        seen = state[key]
-        floats = seen.is_floating_point() and tensor.is_floating_point()
-        if seen.shape != tensor.shape or not (floats or seen.dtype == tensor.dtype):
-            raise ArtifactError(
-                f"{key} is {seen.dtype} {short(tuple(seen.shape))}; this spec needs {tensor.dtype} "
-                f"{tuple(tensor.shape)}."
-            )
-        if seen.is_floating_point() and not seen.isfinite().all():
-            raise ArtifactError(f"{key} holds NaN or infinite values: these weights are damaged, do not use them.")

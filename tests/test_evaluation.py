@@ -328,6 +328,15 @@ def one_of_two(rank, folder, queue, attacks):
         queue.put((rank, report.to_json()))
         with pytest.raises(Exception, match="process 1 stopped: AttackError" if rank == 0 else "fails gives"):
             run([Attack("fails", fails_in_the_second, LINF)], small_net(), noise())
+        data = noise() if rank == 0 else replace(noise(), y=noise().y + 9)
+        with pytest.raises(
+            Exception, match="process 1 stopped: DataError" if rank == 0 else "expected the same number"
+        ):
+            run([], small_net(), data)
+        if rank == 0:
+            (folder / "damaged.json").write_text("{")
+        with pytest.raises(Exception, match="cannot be read" if rank == 0 else "process 0 stopped: ReportError"):
+            run([], small_net(), noise(), out=folder / "damaged.json")
         queue.put((rank, "both stopped"))
     finally:
         leave_processes()

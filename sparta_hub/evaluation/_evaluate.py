@@ -24,7 +24,7 @@ from sparta_hub.evaluation._choice import Choice, choose
 from sparta_hub.evaluation._outcome import Protocol, joined, worst_case
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
-from sparta_hub.processes import gathered, gathered_or_raise, process
+from sparta_hub.processes import gathered_or_raise, process
 from sparta_hub.provenance import modules_sha256, provenance, state_sha256
 from sparta_hub.records import read_json, write_json
 from sparta_hub.seeds import derived_seed
@@ -115,11 +115,7 @@ def evaluate(
             done |= theirs
             origins += [there] if there not in origins else []
     report = Report(protocol, joined([done[i] for i in sorted(done)]), tuple(origins))
-    if out is not None and rank == 0:
-        write_json(out, report.to_json())
-        for path in parts(out):
-            path.unlink()
-    gathered(None)  # no process goes on before the report is there
+    _in_one(lambda: _keep(out, report))  # no process goes on before the report is there
     return report
 
 
@@ -183,12 +179,12 @@ def _agreed(make: Callable[[], Protocol]) -> Protocol:
     return own
 
 
-def _in_one(read: Callable[[], T]) -> T:
-    """What the first process reads, in all of them, so that all go on from the same; they raise if it fails."""
+def _in_one(work: Callable[[], T]) -> T:
+    """What the first process finds, in all of them, so that all go on from the same; they raise if it fails."""
     found, failure = None, None
     try:
         if process()[0] == 0:
-            found = read()
+            found = work()
     except Exception as error:
         failure = error
     return gathered_or_raise(found, failure)[0]
@@ -214,6 +210,13 @@ def _resumed(out: Path | None, protocol: Protocol) -> tuple[Done, list[Mapping[s
         if path != part_of(out, 0):
             path.unlink()
     return found
+
+
+def _keep(out: Path | None, report: Report) -> None:
+    if out is not None:
+        write_json(out, report.to_json())
+        for path in parts(out):
+            path.unlink()
 
 
 def _check_untouched(model: nn.Module, protocol: Protocol, out: Path | None, rank: int) -> None:
