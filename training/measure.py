@@ -20,7 +20,7 @@ from sparta_hub.errors import SpartaError
 from sparta_hub.eval_command import make_attacks
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.hub import info, load
-from sparta_hub.surgery import state_of
+from sparta_hub.surgery import spec_of, state_of
 from sparta_hub.threat import ThreatModel
 from training.artifact import trained_network
 from training.card import refresh
@@ -124,15 +124,17 @@ def _run(root: Path, run: Path, which: str) -> tuple[Entry, TrainConfig, nn.Modu
 
 def _check_giver(config: TrainConfig, model: nn.Module) -> str:
     """Sha256 of the weights that were put in, after a look at whether what was frozen is still as it was."""
-    given = read_artifact(info(config.activation).folder)
+    given, state = read_artifact(info(config.activation).folder), state_of(model)
+    sites = zip(spec_of(model).sites, given.spec.sites, strict=True)  # G1.B3 of a deeper host may hold what was G1.B2
+    pairs = [
+        (key, there.key + key.removeprefix(here.key)) for here, there in sites for key in state
+        if key.startswith(f"{here.key}.")
+    ]  # fmt: skip
+    free = ("running_mean", "running_var", "num_batches_tracked") if config.frozen == "weights" else ()
     moved = [
         key
-        for key, tensor in state_of(model).items()
-        if not torch.equal(tensor, given.tensors[key])
-        and not (
-            config.frozen == "weights"
-            and key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
-        )
+        for key, source in pairs
+        if key.rpartition(".")[2] not in free and not torch.equal(state[key], given.tensors[source])
     ]
     if config.frozen and moved:
         raise ConfigError(

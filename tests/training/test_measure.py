@@ -8,13 +8,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import sparta_hub
+from sparta_hub.artifacts import WEIGHTS, sha256_of
 from tests.training.conftest import noise
 from training.card import BEGIN, END, rewrite
 from training.data import in_memory
 from training.engine import train
 from training.entries import read_entry, write_entry
 from training.errors import ConfigError
-from training.measure import measure
+from training.measure import _check_giver, measure
 from training.parallel import World
 from training.publish import publish
 
@@ -134,3 +135,18 @@ def test_a_readme_without_a_place_for_the_table_is_an_error(root, giver):
 def test_an_unknown_name_lists_what_was_recorded(root, giver):
     with pytest.raises(ConfigError, match="Nothing was recorded of 'givr'; .* Recorded: giver."):
         measure(root, "givr", count=4)
+
+
+@pytest.mark.parametrize("frozen", [True, "weights"])
+def test_a_set_in_a_deeper_host_is_compared_site_by_site(tiny, frozen):
+    """The last blocks of ResNet-34 are others than those of ResNet-18, and so are the keys of what stands there."""
+    config = replace(tiny, name="deeper", host="resnet34_cifar", activation="sparta-res18-cifar", frozen=frozen)
+    model = sparta_hub.load(config.activation, model=config.host, frozen=frozen)
+    assert _check_giver(config, model) == sha256_of(sparta_hub.info(config.activation).folder / WEIGHTS)
+    state = model.state_dict()
+    state["layer1.2.act2.activation.bn2.running_mean"] += 1
+    if frozen == "weights":
+        _check_giver(config, model)
+        state["layer1.2.act2.activation.bn2.weight"] += 1
+    with pytest.raises(ConfigError, match="deeper was trained .* frozen, and stage1.block3.bn2.* is not as it is in"):
+        _check_giver(config, model)
