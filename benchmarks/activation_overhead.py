@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import sparta_hub.hosts  # noqa: F401  (registers resnet18_cifar)
-from sparta_hub.activations import FAMILIES
+from sparta_hub.activations import FAMILIES, build
 from sparta_hub.provenance import provenance
 from sparta_hub.surgery import inject
+from training.step import COMPILE_MODES
 
-MODES = ("default", "reduce-overhead", "max-autotune")  # of torch.compile; the second has CUDA graphs
 PASSES = ("train", "input_gradient", "inference")
 
 
@@ -81,15 +81,6 @@ def make(case: Case, setting: Setting) -> nn.Module:
     if case.family != "relu":
         inject(model, case.family, placement="last", frozen=case.frozen)
     return model
-
-
-def learns(case: Case, host: str) -> bool:
-    """Whether the family has weights of its own, which could be frozen."""
-    own, plain = (
-        sum(p.numel() for p in make(case, Setting(host, "cpu", "fp32", None, False, 1, 1, "wall")).parameters())
-        for case in (case, Case("relu"))
-    )
-    return own > plain
 
 
 def precision(setting: Setting) -> AbstractContextManager[object]:
@@ -219,7 +210,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="resnet18_cifar", help="timm network")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--compile", nargs="?", const="default", choices=MODES, help="time compiled hosts, too")
+    parser.add_argument("--compile", nargs="?", const="default", choices=COMPILE_MODES, help="time compiled hosts, too")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--threads", type=int, help="CPU threads; default: PyTorch's own choice")
     parser.add_argument(
@@ -244,7 +235,7 @@ def main() -> None:
     # All cases share the code of the host, compiled for each case, pass and precision: 8 graphs are not enough.
     torch._dynamo.config.cache_size_limit = 256
     cases = [Case("relu"), *(Case(name) for name in args.families if name != "relu")]
-    cases += [Case(case.family, frozen=True) for case in cases if learns(case, args.host)]
+    cases += [Case(case.family, frozen=True) for case in cases if [*build(case.family, 64).parameters()]]
     results = []
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         for kind in ("fp32", "bf16"):

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from activation_overhead import MODES, Setting, seconds, skip_reason
+from activation_overhead import Setting, seconds, skip_reason
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -35,7 +35,7 @@ from training.config import TrainConfig
 from training.models import make_model
 from training.parallel import World
 from training.schedules import factor
-from training.step import Length, assemble, train_step
+from training.step import COMPILE_MODES, Length, assemble, train_step
 
 EPS = 8 / 255
 PGD10 = TrainConfig("pgd10", "resnet18_cifar", method="pgd", method_arguments={"steps": 10, "step_size": 2 / 255})
@@ -211,7 +211,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", choices=("none", *MODES), help="default on a GPU, none on a CPU")
+    parser.add_argument("--compile", choices=("none", *COMPILE_MODES), help="default on a GPU, none on a CPU")
     parser.add_argument("--threads", type=int, help="CPU threads; default: PyTorch's own choice")
     parser.add_argument("--clock", choices=("wall", "process"), default="wall",
                         help="process: CPU time, for a busy machine; with --threads 1")  # fmt: skip

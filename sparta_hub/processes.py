@@ -5,11 +5,14 @@ enough. Without one, there is one process, and nothing here waits.
 """
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 
 from sparta_hub.errors import SpartaError
+
+T = TypeVar("T")
 
 
 def process() -> tuple[int, int]:
@@ -34,13 +37,23 @@ def gathered(value: Any) -> list[Any]:
     return values
 
 
-def gathered_or_raise(value: Any, error: Exception | None) -> list[Any]:
-    """As ``gathered``, but where one process failed, all of them raise instead of waiting for it."""
-    if process()[1] == 1 and error:
-        raise error
-    found = gathered((value, None if error is None else f"{type(error).__name__}: {error}"))
-    if error:
-        raise error
+def in_each(work: Callable[[], T]) -> list[T]:
+    """What each process makes, in order, in all of them; where one fails, all raise instead of waiting for it."""
+    if process()[1] == 1:
+        return [work()]
+    value, failure = None, None
+    try:
+        value = work()
+    except Exception as error:  # the other processes must not wait for this one
+        failure = error
+    found = gathered((value, None if failure is None else f"{type(failure).__name__}: {failure}"))
+    if failure:
+        raise failure
     if failed := [f"process {i} stopped: {text}" for i, (_, text) in enumerate(found) if text]:
         raise SpartaError("; ".join(failed))
     return [item for item, _ in found]
+
+
+def in_first(work: Callable[[], T]) -> T:
+    """What the first process makes, in all of them; none goes on before it is there, and where it fails, all raise."""
+    return cast(T, in_each(lambda: work() if process()[0] == 0 else None)[0])

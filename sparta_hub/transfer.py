@@ -64,14 +64,11 @@ def as_table(rows: Iterable[Transfer]) -> list[tuple[str, ...]]:
     head = ("set", "host", "data", "activation", "seed", *(word for attack in attacks for word in (attack, "gain")))
     lines = [
         (row.source, row.host, row.dataset, IN_WORDS[row.mode], str(row.seed),
-         *(cell for attack in attacks for cell in (_percent(row.accuracies.get(attack)), row.gain(attack))))
+         *(cell for attack in attacks
+           for cell in (str(row.accuracies.get(attack, "not measured")).strip(), row.gain(attack))))
         for row in rows
     ]  # fmt: skip
     return [head, *lines]
-
-
-def _percent(accuracy: Accuracy | None) -> str:
-    return f"{accuracy.percent:.1f} % [{accuracy.low:.1f}, {accuracy.high:.1f}]" if accuracy else "not measured"
 
 
 def read_transfers(value: Any) -> tuple[Transfer, ...]:

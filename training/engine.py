@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparta_hub.processes import gathered, gathered_or_raise
+from sparta_hub.processes import gathered, in_each
 from sparta_hub.provenance import provenance
 from training.checkpoints import (
     NAME,
@@ -273,19 +273,16 @@ class _Run:
         self.tick()
         started = time.perf_counter()
         methods = gathered({key: on_cpu(t) for key, t in self.parts.method.state_dict().items()})
-        failure = None
-        if self.world.speaks:
-            tensors = state_tensors(self.parts.model, self.parts.average, self.parts.optimizer, methods)
-            tensors |= {f"best.{key}": t for key, t in self.best.items()}
-            try:
-                if not all(t.isfinite().all() for t in tensors.values()):
-                    raise self.bad(f"A weight is not a finite number at step {self.progress.step}")
-                write_checkpoint(self.out, Checkpoint(to_json(self.config), self.data.identity, self.progress, tensors))
-            except Exception as error:  # the other processes must not wait for this one
-                failure = error
-        gathered_or_raise(None, failure)
+        in_each(lambda: self.write(methods) if self.world.speaks else None)
         self.saved = time.perf_counter()
         self.saving = self.saved - started
+
+    def write(self, methods: list[dict[str, Tensor]]) -> None:
+        tensors = state_tensors(self.parts.model, self.parts.average, self.parts.optimizer, methods)
+        tensors |= {f"best.{key}": t for key, t in self.best.items()}
+        if not all(t.isfinite().all() for t in tensors.values()):
+            raise self.bad(f"A weight is not a finite number at step {self.progress.step}")
+        write_checkpoint(self.out, Checkpoint(to_json(self.config), self.data.identity, self.progress, tensors))
 
     def stopped(self, reason: str) -> Outcome:
         self.save()

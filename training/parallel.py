@@ -88,12 +88,6 @@ def join_world(device: str) -> World:
         raise ConfigError(f"--device {device}: {error}") from error
 
 
-def leave_world() -> None:
-    """Leave the other processes, if there are any."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
 @torch.no_grad()
 def average_(tensors: Iterable[Tensor], world: World) -> None:
     """Replace each tensor by its mean over all processes, in place; all of them travel as one."""

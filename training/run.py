@@ -16,12 +16,13 @@ STARTED = time.monotonic()  # a time budget counts from here, the slow imports b
 import torch  # noqa: E402
 
 from sparta_hub.errors import SpartaError  # noqa: E402
+from sparta_hub.processes import leave_processes  # noqa: E402
 from training.checkpoints import read_head  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.data import open_data  # noqa: E402
 from training.engine import Options, train  # noqa: E402
 from training.errors import ConfigError  # noqa: E402
-from training.parallel import World, join_world, leave_world  # noqa: E402
+from training.parallel import World, join_world  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.settings import changed, from_json  # noqa: E402
 from training.step import COMPILE_MODES  # noqa: E402
@@ -44,7 +45,7 @@ def main() -> None:
     except SpartaError as error:
         sys.exit(f"training.run: {error}")
     finally:
-        leave_world()
+        leave_processes()
 
 
 def _parser() -> argparse.ArgumentParser:

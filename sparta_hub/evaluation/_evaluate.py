@@ -6,9 +6,9 @@ counts the passes. All randomness comes from the seed, the attack and the number
 was interrupted, or shared between processes, gives the same flags as one in a piece.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,10 @@ from sparta_hub.evaluation._choice import Choice, choose
 from sparta_hub.evaluation._outcome import Protocol, joined, worst_case
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
-from sparta_hub.processes import gathered_or_raise, process
+from sparta_hub.processes import in_each, in_first, process
 from sparta_hub.provenance import modules_sha256, provenance, state_sha256
 from sparta_hub.records import read_json, write_json
 from sparta_hub.seeds import derived_seed
-
-T = TypeVar("T")
 
 
 def evaluate(
@@ -83,21 +81,26 @@ def evaluate(
     rank, processes = process()
     device = _device(model)
     with held_still(model):
-        protocol = _agreed(lambda: _protocol(model, data, attacks, batch_size, seed, limit, cascade, speed, name))
-        if finished := _in_one(lambda: _finished(out, protocol)):
+        protocol = _agreed(
+            in_each(lambda: _protocol(model, data, attacks, batch_size, seed, limit, cascade, speed, name))
+        )
+        if finished := in_first(lambda: _finished(out, protocol)):
             return finished
-        done, origins = _in_one(lambda: _resumed(out, protocol))
+        done, origins = in_first(lambda: _resumed(out, protocol))
         here = provenance(device, processes)
         work = [i for i in range(-(-protocol.images // batch_size)) if i not in done][rank::processes]
         bar = tqdm(work, desc=protocol.data, unit="batch", disable=not progress or rank > 0)
-        mine: Done = {}
-        failure = None
-        try:
+
+        def own_share() -> tuple[Done, Mapping[str, Any]]:
+            mine: Done = {}
+            origin = here
             targets = _targets(data, protocol)
             choices = [Choice(model, "") for _ in attacks]
             if speed == "fast" and len(done) * batch_size < protocol.images:  # in all processes, or in none
                 choices = choose(model, data, protocol.images, targets, attacks, seed)
-                here |= {f"{a.settings} ran on": choice.reason for a, choice in zip(attacks, choices, strict=True)}
+                origin = here | {
+                    f"{a.settings} ran on": choice.reason for a, choice in zip(attacks, choices, strict=True)
+                }
             copies = [choice.model for choice in choices]
             for i in bar:
                 part = slice(i * batch_size, min((i + 1) * batch_size, protocol.images))
@@ -105,17 +108,17 @@ def evaluate(
                 mine[i] = run_batch(model, batch, attacks, copies=copies, seed=seed, index=i, cascade=cascade)
                 if out is not None:
                     kept = done | mine if rank == 0 else mine
-                    write_part(part_of(out, rank), protocol, kept, [*(o for o in origins if o != here), here])
+                    write_part(part_of(out, rank), protocol, kept, [*(o for o in origins if o != origin), origin])
                 flags = worst_case(joined([*done.values(), *mine.values()]))
                 bar.set_postfix_str(f"robust {100 * sum(flags) / len(flags):.1f} %")
             _check_untouched(model, protocol, out, rank)
-        except Exception as error:  # the other processes must not wait for this one
-            failure = error
-        for theirs, there in gathered_or_raise((mine, here), failure):
+            return mine, origin
+
+        for theirs, there in in_each(own_share):
             done |= theirs
             origins += [there] if there not in origins else []
     report = Report(protocol, joined([done[i] for i in sorted(done)]), tuple(origins))
-    _in_one(lambda: _keep(out, report))  # no process goes on before the report is there
+    in_first(lambda: _keep(out, report))  # no process goes on before the report is there
     return report
 
 
@@ -164,30 +167,13 @@ def _targets(data: Images, protocol: Protocol) -> Tensor:
     return uniform_wrong_class(data.y, protocol.num_classes, generator=generator)
 
 
-def _agreed(make: Callable[[], Protocol]) -> Protocol:
-    """What all processes are to evaluate; where one of them cannot tell, or has something else, all of them raise."""
-    mine, failure = None, None
-    try:
-        mine = make()
-    except Exception as error:
-        failure = error
-    protocols: list[Protocol] = gathered_or_raise(mine, failure)
+def _agreed(protocols: Sequence[Protocol]) -> Protocol:
+    """What this process is to evaluate, which must be what all others are."""
     own = protocols[process()[0]]
     for i, other in enumerate(protocols):
         if different := other.differences(own):
             raise DataError(f"Process {i} evaluates something else than process {process()[0]}: {different}.")
     return own
-
-
-def _in_one(work: Callable[[], T]) -> T:
-    """What the first process finds, in all of them, so that all go on from the same; they raise if it fails."""
-    found, failure = None, None
-    try:
-        if process()[0] == 0:
-            found = work()
-    except Exception as error:
-        failure = error
-    return gathered_or_raise(found, failure)[0]
 
 
 def _finished(out: Path | None, protocol: Protocol) -> Report | None:
