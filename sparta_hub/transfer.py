@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from sparta_hub.errors import ArtifactError
-from sparta_hub.evaluation import Accuracy, Gain
+from sparta_hub.evaluation import Accuracy, Gain, gain_cell, read_gain
 
 Mode = Literal["frozen", "weights", "tuned", "joint", "relu"]
 IN_WORDS: Mapping[str, str] = {
@@ -44,11 +44,6 @@ class Transfer:
     accuracies: Mapping[str, Accuracy]
     gains: tuple[Gain, ...] = ()
 
-    def gain(self, attack: str) -> str:
-        """Over ReLU under this attack, in points with its interval; a dash if there is none."""
-        found = next((gain for gain in self.gains if gain.attack == attack), None)
-        return f"{found.points:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if found else "–"
-
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``results.json``."""
         rows = [{"attack": name, **asdict(accuracy)} for name, accuracy in self.accuracies.items()]
@@ -65,7 +60,7 @@ def as_table(rows: Iterable[Transfer]) -> list[tuple[str, ...]]:
     lines = [
         (row.source, row.host, row.dataset, IN_WORDS[row.mode], str(row.seed),
          *(cell for attack in attacks
-           for cell in (str(row.accuracies.get(attack, "not measured")).strip(), row.gain(attack))))
+           for cell in (str(row.accuracies.get(attack, "not measured")).strip(), gain_cell(row.gains, attack))))
         for row in rows
     ]  # fmt: skip
     return [head, *lines]
@@ -104,13 +99,7 @@ def _from_json(row: Mapping[str, Any]) -> Transfer:
             )
             for found in row["accuracies"]
         },
-        gains=tuple(
-            Gain(
-                _of(str, gain["attack"]), float(gain["points"]), float(gain["low"]), float(gain["high"]),
-                _of(int, gain["first_alone"]), _of(int, gain["second_alone"]), _of(int, gain["images"]),
-            )
-            for gain in row["gains"]
-        ),
+        gains=tuple(read_gain(gain) for gain in row["gains"]),
     )  # fmt: skip
 
 

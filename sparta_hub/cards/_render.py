@@ -18,6 +18,7 @@ from sparta_hub.cards._templates import (
     TRANSFER,
 )
 from sparta_hub.errors import ArtifactError
+from sparta_hub.evaluation import gain_cell, read_gain
 from sparta_hub.spec import ArtifactConfig
 from sparta_hub.transfer import Transfer, as_table, read_transfers
 
@@ -70,6 +71,7 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
         raise ArtifactError(f"{name} has no origin in its config; a card cannot say where it was trained.")
     try:
         training, evaluation = results["training"], results["evaluation"]
+        gains = [read_gain(row) for row in results.get("gains", ())]
         body = Template(TEMPLATE).substitute(
             name=code(name),
             opening=_opening(name, config, values),
@@ -84,7 +86,7 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
             count=f"{max(row['images'] for row in evaluation):,}",
             rows="\n".join(
                 f"| {text(r['attack'])} | {r['accuracy']:.1f} % | {r['low']:.1f}–{r['high']:.1f} "
-                f"| {_gain(results.get('gains', ()), r['attack'])} | {r['images']:,} |"
+                f"| {gain_cell(gains, r['attack'])} | {r['images']:,} |"
                 for r in evaluation
             ),
             minutes=f"{training['seconds'] / 60:.0f}",
@@ -159,8 +161,3 @@ def transfer_table(rows: Iterable[Transfer]) -> str:
         return ""
     own = [(*map(text, line[:3]), *line[3:]) for line in lines]  # names may be a stranger's, figures are ours
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (tuple(map(text, head)), ("---",) * len(head), *own))
-
-
-def _gain(gains: Iterable[Mapping[str, Any]], attack: str) -> str:
-    found = next((gain for gain in gains if gain["attack"] == attack), None)
-    return f"{found['points']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]" if found else "–"

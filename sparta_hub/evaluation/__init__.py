@@ -2,7 +2,7 @@
 
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._evaluate import evaluate
-from sparta_hub.evaluation._gain import Gain, check_same_images, gains, paired_gain
+from sparta_hub.evaluation._gain import Gain, check_same_images, gain_cell, gains, paired_gain, read_gain
 from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags
 from sparta_hub.evaluation._report import Accuracy, Report
 
@@ -16,6 +16,8 @@ __all__ = [
     "Report",
     "check_same_images",
     "evaluate",
+    "gain_cell",
     "gains",
     "paired_gain",
+    "read_gain",
 ]

@@ -1,7 +1,9 @@
 """How much more one network withstands than another, image by image."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from sparta_hub.errors import ReportError
 from sparta_hub.evaluation._outcome import Flags
@@ -31,6 +33,25 @@ class Gain:
 
     def __str__(self) -> str:
         return f"{self.points:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
+
+
+def gain_cell(gains: Iterable[Gain], attack: str) -> str:
+    """The gain under this attack for a table whose head says points; a dash if there is none."""
+    found = next((gain for gain in gains if gain.attack == attack), None)
+    return f"{found.points:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if found else "–"
+
+
+def read_gain(row: Mapping[str, Any]) -> Gain:
+    """A gain as ``asdict`` writes it to JSON; other keys of the row are left alone.
+
+    Raises:
+        TypeError, KeyError, ValueError: it is no such row.
+    """
+    for key, kind in (("attack", str), ("first_alone", int), ("second_alone", int), ("images", int)):
+        if type(row[key]) is not kind:
+            raise TypeError(f"{row[key]!r} is no {kind.__name__}")
+    points, low, high = (float(row[key]) for key in ("points", "low", "high"))
+    return Gain(row["attack"], points, low, high, row["first_alone"], row["second_alone"], row["images"])
 
 
 def paired_gain(attack: str, first: Flags, second: Flags) -> Gain:
