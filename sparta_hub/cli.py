@@ -149,7 +149,7 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
 
 
 @main.command("eval")
-@click.argument("name")
+@click.argument("name", required=False)
 @DATA
 @click.option("--attack", "attacks", multiple=True, default=("pgd",), show_default=True, help="May be repeated.")
 @EPS
@@ -169,7 +169,7 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Report; a second run goes on from there.")
 @JSON
 def eval_command(
-    name: str,
+    name: str | None,
     data_name: str,
     attacks: tuple[str, ...],
     eps: str | None,
@@ -191,12 +191,13 @@ def eval_command(
 ) -> None:
     """Measure the accuracy of the network NAME, clean and under attack, on the test images of a data set.
 
+    Without NAME it is any timm network: --model NETWORK --weights FILE.safetensors, which takes images in [0, 1].
     An unknown --attack lists the attacks and presets. `accelerate launch -m sparta_hub.cli eval ...` shares the work.
     """
     from sparta_hub.data import load_images
     from sparta_hub.eval_command import launched_processes, make_attacks
     from sparta_hub.evaluation import evaluate
-    from sparta_hub.network_option import load_network
+    from sparta_hub.network_option import called, load_network
 
     chosen = make_attacks(
         attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts,
@@ -205,11 +206,11 @@ def eval_command(
     data = load_images(data_name, "test", size=input_size, limit=limit)
     model = load_network(name, host=host, weights=weights, num_classes=data.num_classes)
     with launched_processes() as (speaks, device):
-        if speaks and host and not weights:
+        if speaks and name and host and not weights:
             click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
         report = evaluate(
             model.to(device), data, chosen, batch_size=batch_size, seed=seed, cascade=cascade, out=out, progress=True,
-            speed="fast" if fast else "exact", name=f"{name} in {host}" if host else name,
+            speed="fast" if fast else "exact", name=called(name, host),
         )  # fmt: skip
     if speaks:
         click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.table())

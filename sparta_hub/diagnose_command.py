@@ -11,7 +11,7 @@ from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
 
 
 @click.command("diagnose")
-@click.argument("name")
+@click.argument("name", required=False)
 @DATA
 @EPS
 @click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
@@ -27,7 +27,7 @@ from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
 @click.option("--strict", is_flag=True, help="Exit code 1 if anything is suspect.")
 @JSON
 def diagnose_command(
-    name: str,
+    name: str | None,
     data_name: str,
     eps: str | None,
     norm: Literal["linf", "l2"],
@@ -45,6 +45,7 @@ def diagnose_command(
 ) -> None:
     """Ask whether the network NAME is robust, or whether its gradient is hidden, on the test images of a data set.
 
+    Without NAME it is any timm network: --model NETWORK --weights FILE.safetensors, which takes images in [0, 1].
     --quick takes a few minutes for a ResNet-18 on one CPU core; the whole is for a GPU, or an hour and more. With
     --out, a second call goes on where the first was interrupted.
     """
@@ -52,7 +53,7 @@ def diagnose_command(
 
     from sparta_hub.data import load_images
     from sparta_hub.diagnostics import diagnose
-    from sparta_hub.network_option import load_network
+    from sparta_hub.network_option import called, load_network
     from sparta_hub.threat import USUAL, ThreatModel
 
     threat = ThreatModel.parse(eps or USUAL[norm], norm=norm)
@@ -60,12 +61,12 @@ def diagnose_command(
     classes = data.num_classes
     model = load_network(name, host=host, weights=weights, num_classes=classes, command="diagnose")
     other = None if twin is None else load_network(twin, host=None, weights=None, num_classes=classes)
-    if host and not weights:
+    if name and host and not weights:
         click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = diagnose(
         model.to(device), data, threat, batch_size=batch_size, seed=seed, twin=other, quick=quick, out=out,
-        progress=True, name=f"{name} in {host}" if host else name,
+        progress=True, name=called(name, host),
     )  # fmt: skip
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.table())
     if out is not None and not as_json:

@@ -43,6 +43,8 @@ def make_attacks(
             f"There is no attack {unknown[0]!r}; expected one of {', '.join(ATTACKS)}, "
             f"or a preset: {', '.join(PRESETS)}."
         )
+    if "cw" in names and norm != "l2":
+        raise AttackError("cw expects --norm l2; for the L∞ form take cw_linf.")
     norm_or_usual = norm or "linf"
     threat = ThreatModel.parse(eps or USUAL[norm_or_usual], norm=norm_or_usual, targeted=targeted)
     given: dict[str, Argument] = {"steps": steps, "step_size": _number("step size", step_size), "restarts": restarts}
@@ -95,7 +97,7 @@ def _taken(attack: Callable[..., Tensor], options: Mapping[str, Argument]) -> di
 def _number(what: str, text: str | None) -> float | None:
     try:
         return None if text is None else float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise AttackError(f"{what} is {text!r}; expected a fraction such as 1/255 or a number such as 0.004.") from None
 
 

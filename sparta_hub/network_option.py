@@ -6,16 +6,17 @@ from torch import nn
 
 from sparta_hub.artifacts import read_tensors
 from sparta_hub.errors import ArtifactError
+from sparta_hub.hosts import create_host
 from sparta_hub.hub import info, load
 
 
 def load_network(
-    name: str, *, host: str | None, weights: Path | None, num_classes: int, command: str = "eval"
+    name: str | None, *, host: str | None, weights: Path | None, num_classes: int, command: str = "eval"
 ) -> nn.Module:
-    """The network to measure: the one that ``name`` was trained in, or ``host`` with its activations and ``weights``.
+    """The network to measure: the one that ``name`` was trained in; ``host`` with its activations; or ``host`` itself.
 
     Args:
-        name: see ``sparta_hub.load``.
+        name: see ``sparta_hub.load``; without it, ``host`` is measured as it is.
         host: timm name of a network.
         weights: safetensors file with its whole state, activations included; without it, the network is untrained.
         num_classes: of ``host``.
@@ -24,20 +25,15 @@ def load_network(
     Raises:
         ArtifactError: there are no weights to measure, or they are not those of this network.
     """
-    if host is None:
-        if weights is not None:
-            raise ArtifactError("--weights needs the network that they belong to: --model resnet18_cifar, say.")
-        try:
-            return load(name)
-        except ArtifactError as error:
-            if info(name).has_host:
-                raise
-            raise ArtifactError(
-                f"{name} holds activations without the weights of a network, so there is nothing to measure yet. Train "
-                f"a network with them and type: sparta-hub {command} {name} --model resnet18_cifar "
-                "--weights FILE.safetensors ..."
-            ) from error
-    model = load(name, model=host, num_classes=num_classes)
+    if name is None and (host is None or weights is None):
+        raise ArtifactError(
+            "There is no network to measure; expected the name of a set, or a network of your own: "
+            f"sparta-hub {command} --model resnet18 --weights FILE.safetensors ..."
+        )
+    if name is not None and host is None:
+        return _trained_with(name, weights, command)
+    assert host is not None
+    model = create_host(host, num_classes) if name is None else load(name, model=host, num_classes=num_classes)
     if weights is not None:
         tensors, own = read_tensors(weights), model.state_dict()
         different = sorted(tensors.keys() ^ own.keys()) + [
@@ -45,8 +41,28 @@ def load_network(
         ]
         if different:
             raise ArtifactError(
-                f"{weights} does not hold the weights of {host} with {name} and {num_classes} classes: "
+                f"{weights} does not hold the weights of {called(name, host)} with {num_classes} classes: "
                 f"{len(different)} tensors are missing, too many or of another shape, {different[0]} among them."
             )
         model.load_state_dict(tensors)
     return model
+
+
+def called(name: str | None, host: str | None) -> str:
+    """What records and messages call the network."""
+    return " in ".join(part for part in (name, host) if part)
+
+
+def _trained_with(name: str, weights: Path | None, command: str) -> nn.Module:
+    if weights is not None:
+        raise ArtifactError("--weights needs the network that they belong to: --model resnet18_cifar, say.")
+    try:
+        return load(name)
+    except ArtifactError as error:
+        if info(name).has_host:
+            raise
+        raise ArtifactError(
+            f"{name} holds activations without the weights of a network, so there is nothing to measure yet. Train "
+            f"a network with them and type: sparta-hub {command} {name} --model resnet18_cifar "
+            "--weights FILE.safetensors ..."
+        ) from error

@@ -12,7 +12,9 @@ EPS = click.option("--eps", help="Radius, as 8/255 (the default) or 0.03; L2: 0.
 SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
 INPUT_SIZE = click.option("--input-size", type=click.IntRange(1), help="Height and width for folders of images.")
 HOST = click.option(
-    "--model", "host", help="timm network to put NAME's activations into, instead of the one it came from."
+    "--model",
+    "host",
+    help="timm network to put NAME's activations into, instead of the one it came from; without NAME, as it is.",
 )
 WEIGHTS = click.option(
     "--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model."

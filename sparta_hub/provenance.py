@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from math import sqrt
 from pathlib import Path
@@ -19,7 +19,8 @@ def wilson(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
     share, square = correct / count, z * z / count
     middle = (share + square / 2) / (1 + square)
     half = z * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return round(100 * (middle - half), 2), round(100 * (middle + half), 2)
+    low, high = round(100 * (middle - half), 2), round(100 * (middle + half), 2)
+    return max(0.0, low), min(100.0, high)  # at 0 and 100 % rounding can step out
 
 
 def state_sha256(model: nn.Module) -> str:
@@ -28,9 +29,30 @@ def state_sha256(model: nn.Module) -> str:
 
 
 def modules_sha256(model: nn.Module) -> str:
-    """Checksum of what a model is made of: path and class of every module. Weights alone do not tell ReLU from GELU."""
-    rows = (f"{path} {type(module).__module__}.{type(module).__qualname__}\n" for path, module in model.named_modules())
-    return hashlib.sha256("".join(rows).encode()).hexdigest()
+    """Checksum of what a model is made of: path, class and plain attributes of every module.
+
+    Weights alone do not tell ReLU from GELU, nor a normalisation by one mean from that by another. Attributes that are
+    numbers, texts, tensors, or tuples, lists and dictionaries of such count, but for private ones and the mode.
+    """
+    digest = hashlib.sha256()
+    for path, module in model.named_modules():
+        plain = [(name, words) for name, value in sorted(vars(module).items()) if (words := _plain(name, value))]
+        digest.update(f"{path} {type(module).__module__}.{type(module).__qualname__} {plain}\n".encode())
+    return digest.hexdigest()
+
+
+def _plain(name: str, value: object) -> str:
+    """An attribute in words if it is plain data; else nothing."""
+    if name.startswith("_") or name == "training":
+        return ""
+    if isinstance(value, Tensor):
+        return tensors_sha256([("", value)])
+    if isinstance(value, Mapping):
+        value = list(value.items())
+    if isinstance(value, list | tuple):
+        inner = [_plain("", item) for item in value]
+        return f"({', '.join(inner)})" if all(inner) else ""
+    return repr(value) if value is None or isinstance(value, bool | int | float | str) else ""
 
 
 def tensors_sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -37,9 +37,12 @@ class ThreatModel:
     def parse(cls, text: str, *, norm: Norm = "linf", targeted: bool = False) -> Self:
         """Read ``"8/255"`` or ``"0.03"`` as people write a radius."""
         try:
-            return cls(norm, float(Fraction(text)), targeted)
-        except (ValueError, ZeroDivisionError):
+            radius = float(Fraction(text))
+        except (ValueError, ZeroDivisionError, OverflowError):
             raise AttackError(f"eps is {text!r}; expected a fraction such as 8/255 or a number such as 0.03.") from None
+        if norm == "linf" and radius > 1:
+            raise AttackError(f"eps is {text!r}, more than the whole range of images in [0, 1]; expected {text}/255?")
+        return cls(norm, radius, targeted)
 
     def __str__(self) -> str:
         radius = f"{self.eps * 255:.4g}/255" if self.norm == "linf" else f"{self.eps:.4g}"

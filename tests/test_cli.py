@@ -7,12 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+import timm
+import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
 import sparta_hub
 from sparta_hub.cli import main
 from sparta_hub.evaluation import Report
+from sparta_hub.provenance import state_sha256
 from tests.hub.test_names import BUNDLED
 
 
@@ -119,7 +122,8 @@ def test_eval_of_the_attack_of_the_papers(artifact, images):
     (attack,) = json.loads(done.stdout)["protocol"]["attacks"]
     assert attack == {
         "name": "sparta-pgd-10", "threat": {"norm": "linf", "eps": 16 / 255, "targeted": True},
-        "arguments": {"steps": 10, "step_size": 1 / 255},
+        "arguments": {"steps": 10, "step_size": 1 / 255, "random_start": False},
+        "function": "sparta_hub.attacks.pgd.pgd",
     }  # fmt: skip
     done = run("eval", artifact, "--data", "fashion_mnist", "--limit", 2, "--norm", "l2", "--targeted", "--steps", 1)
     assert "pgd(steps=1), L2 0.5 targeted" in done.stdout
@@ -134,6 +138,7 @@ def test_eval_of_the_attack_of_the_papers(artifact, images):
         (("--attack", "fgsm", "--restarts", 2), "--restarts means nothing to fgsm; leave it out"),
         (("--attack", "sparta-pgd-10", "--eps", "8/255"), "sparta-pgd-10 has its own threat model; leave out"),
         (("--attack", "sparta-pgd-10", "--steps", 5), "--steps means nothing to sparta-pgd-10"),
+        (("--attack", "pgd", "--attack", "cw"), "cw expects --norm l2; for the L∞ form take cw_linf"),
         (("--step-size", "tiny"), "step size is 'tiny'; expected a fraction such as 1/255"),
         (("--weights", "{images}/gtsrb.npz"), "--weights needs the network that they belong to"),
         (("--model", "resnet10t", "--weights", "{images}/gtsrb.npz"), "is not a readable safetensors file"),
@@ -164,7 +169,21 @@ def test_eval_of_activations_needs_a_network_and_its_weights(artifact, images):
     assert checksums[0] != checksums[1] == checksums[2]
     save_file({"fc.weight": model.state_dict()["fc.weight"]}, weights)
     done = run(*arguments, "--weights", weights)
-    assert "does not hold the weights of resnet10t with" in done.stderr
+    assert "in resnet10t with 10 classes: " in done.stderr
+
+
+def test_eval_of_a_network_of_ones_own(images):
+    torch.manual_seed(0)
+    network, weights = timm.create_model("resnet10t", num_classes=10), images / "own.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, weights)
+    arguments = ("eval", "--data", "fashion_mnist", "--steps", 1, "--json")
+    done = run(*arguments, "--model", "resnet10t", "--weights", weights)
+    protocol = json.loads(done.stdout)["protocol"]
+    assert (protocol["model"], protocol["weights_sha256"]) == ("resnet10t", state_sha256(network))
+    for options in ((), ("--model", "resnet10t"), ("--weights", weights)):
+        done = run(*arguments, *options)
+        assert done.exit_code == 1
+        assert "There is no network to measure; expected the name of a set, or a network of your own" in done.stderr
 
 
 @pytest.mark.slow

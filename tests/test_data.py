@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from sparta_hub.data import CLASSES, SOURCES, data_root, load_images
+from sparta_hub.data import CLASSES, SOURCES, Images, data_root, load_images
 from sparta_hub.data._class_names import imagenet_classes
+from sparta_hub.data.files import read_picture
 from sparta_hub.errors import DataError
 
 
@@ -46,8 +47,10 @@ def test_a_missing_set_says_how_to_get_it(tmp_path, monkeypatch):
     ("arrays", "message"),
     [
         ({"x_train": np.zeros((2, 4, 4, 3)), "y_train": np.zeros(2)}, "x_train float64 .*expected uint8"),
-        ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": np.zeros(3)}, r"y_train \(3,\)"),
+        ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": np.zeros(3)}, r"y_train float64 \(3,\)"),
         ({"x_train": np.zeros((2, 4, 4, 1), np.uint8), "y_train": np.zeros(2)}, "expected uint8 N x H x W x 3"),
+        ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": np.array([0.2, 0.9])}, "float64 .*and N integers"),
+        ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": np.zeros((2, 1), int)}, r"int64 \(2, 1\).*and N int"),
         ({"other": np.zeros(1)}, "cannot be read as arrays x_train, y_train"),
         ({"x_train": np.array([{}], dtype=object), "y_train": np.zeros(1)}, "cannot be read as arrays"),
     ],
@@ -62,6 +65,31 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "bad.npz").write_text("<html>")
     with pytest.raises(DataError, match="cannot be read"):
         load_images("bad", "train", tmp_path)
+    np.savez(tmp_path / "whole.npz", x_train=np.zeros((2, 4, 4, 3), np.uint8), y_train=np.zeros(2, int))
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-40])
+    with pytest.raises(DataError, match="cannot be read as arrays x_train, y_train: .*zip"):
+        load_images("bad", "train", tmp_path)
+
+
+def test_classes_are_counted_before_the_set_is_cut(tmp_path):
+    x = np.zeros((3, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=np.array([0, 6, 1]), x_test=x, y_test=np.array([0, 1, 4]))
+    assert load_images("own", "test", tmp_path, limit=1).num_classes == 7
+
+
+@pytest.mark.parametrize(
+    ("pixels", "y", "message"),
+    [
+        (torch.rand(2, 3, 4, 4), torch.zeros(2).long(), r"pixels torch.float32 .*expected torch.uint8.*255 \* x"),
+        (torch.zeros(2, 4, 4, 3).byte(), torch.zeros(2).long(), r"\(2, 4, 4, 3\); expected .*permute\(0, 3, 1, 2\)"),
+        (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2, 1).long(), r"labels torch.int64 \(2, 1\) for 2 images"),
+        (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3).long(), r"labels torch.int64 \(3,\) for 2 images"),
+        (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2), "labels torch.float32 .*expected a class number each"),
+    ],
+)
+def test_own_tensors_that_are_no_images_with_labels_are_refused(pixels, y, message):
+    with pytest.raises(DataError, match=message):
+        Images(pixels, y, "own")
 
 
 def picture(value, size=(4, 4)):
@@ -92,9 +120,19 @@ def test_a_folder_of_images_by_name_and_by_path(folder):
     again = load_images(f"{folder}/pets", "test")
     assert torch.equal(again.x, data.x)
     assert again.name == "pets"
+    for stray in ("pets/val/.ipynb_checkpoints", "pets/.cache/abc"):
+        (folder / stray).mkdir(parents=True)
+        picture(7).save(folder / stray / "0.png")
+    assert load_images("pets", "test", folder).classes == data.classes
     first = load_images("pets", "test", folder, limit=2)
     assert torch.equal(first.x, data.x[:2])
     assert first.num_classes == 3
+
+
+def test_pictures_of_16_bits_keep_their_shades(folder):
+    Image.fromarray(np.array([[0, 32768], [65535, 256]], np.uint16)).save(folder / "pets/val/bee/deep.png")
+    deep = read_picture(folder / "pets/val/bee/deep.png")
+    assert np.array(deep)[..., 1].tolist() == [[0, 128], [255, 1]]
 
 
 def test_images_are_brought_to_one_size_or_refused(folder):

@@ -179,6 +179,48 @@ def test_logits_that_are_not_finite_count_as_wrong_not_as_robust():
 
     assert run([], Hides()).outcome.correct[7] is False
 
+    class Masks(Threshold):
+        def forward(self, x):
+            return torch.cat([super().forward(x), torch.full((len(x), 1), float("-inf"))], 1)
+
+    assert list(run([], Masks()).outcome.correct) == RIGHT  # a class that is never chosen is no fault
+
+
+class Noisy(Threshold):
+    def forward(self, x):
+        return super().forward(x) + 0.05 * torch.randn(len(x), 2)
+
+
+def test_the_seed_decides_what_a_random_model_predicts():
+    torch.manual_seed(1)
+    first = run([pgd_attack()], Noisy())
+    assert outcome(first) == outcome(run([pgd_attack()], Noisy()))
+    assert any(outcome(first) != outcome(run([pgd_attack()], Noisy(), seed=seed)) for seed in range(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (small_net().half(), AttackError, r"weights are torch.float16; expected torch.float32: model.float\(\)"),
+        (torch.jit.script(Threshold()), AttackError, r"scripted model takes no hooks.*nn.Sequential\(model\)"),
+        (
+            nn.Sequential(Threshold(), nn.Threshold(9e9, float("nan"))),
+            AttackError,
+            "All logits of the first image are NaN",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_measured_is_refused_in_words(model, error, message):
+    with pytest.raises(error, match=message):
+        run([], model)
+
+
+def test_the_report_goes_to_a_file_and_not_onto_a_folder(tmp_path):
+    run([], out=str(tmp_path / "report.json"))
+    assert (tmp_path / "report.json").is_file()
+    with pytest.raises(ReportError, match="out is .*, which is a folder; expected a file .*such as .*report.json"):
+        run([], out=tmp_path)
+
 
 @pytest.mark.parametrize("steps", [1, 5])
 def test_passes_are_counted_exactly(steps):
@@ -298,7 +340,17 @@ def other_modules():
         ({"seed": 1}, "seed is 0 there and 1 here"),
         ({"batch_size": 5}, "batch_size is 4 there and 5 here"),
         ({"limit": 5}, "images is 23 there and 5 here"),
-        ({"attacks": [pgd_attack(steps=4)]}, "attacks is"),
+        (
+            {"model": nn.Sequential(*small_net()[:2], nn.AdaptiveAvgPool2d((1, 1)), *small_net()[3:])},
+            "modules_sha256 is",
+        ),
+        ({"attacks": [pgd_attack(steps=4)]}, "steps of pgd is 3 there and 4 here"),
+        ({"attacks": [pgd_attack(replace(LINF, eps=0.1))]}, "the threat of pgd is ThreatModel.*eps=0.031.*eps=0.1"),
+        ({"attacks": [Attack("fgsm", fgsm, LINF)]}, r"attacks is \['pgd'\] there and \['fgsm'\] here"),
+        (
+            {"attacks": [Attack("pgd", fgsm, LINF, {"steps": 3})]},
+            r"the function of pgd is 'sparta_hub.attacks.pgd.pgd' there and 'sparta_hub.attacks.fgsm.fgsm' here",
+        ),
     ],
 )
 def test_another_model_data_set_or_setting_is_refused(tmp_path, change, message, finished):

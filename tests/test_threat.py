@@ -61,6 +61,11 @@ def test_parse_and_print():
         (lambda: ThreatModel(eps=-1), "eps is -1; expected a finite number >= 0"),
         (lambda: ThreatModel.parse("eight"), "eps is 'eight'; expected a fraction such as 8/255"),
         (lambda: ThreatModel.parse("8/0"), "eps is '8/0'"),
+        (lambda: ThreatModel.parse("1e400"), "eps is '1e400'; expected a fraction such as 8/255"),
+        (
+            lambda: ThreatModel.parse("8"),
+            r"eps is '8', more than the whole range of images in \[0, 1\]; expected 8/255",
+        ),
     ],
 )
 def test_errors_say_what_is_expected(make, message):

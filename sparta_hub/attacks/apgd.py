@@ -18,7 +18,7 @@ from sparta_hub.attacks.gradient import (
     per_image,
     randomness,
 )
-from sparta_hub.attacks.losses import objective
+from sparta_hub.attacks.losses import changes, closer, objective
 from sparta_hub.threat import ThreatModel
 
 MOMENTUM = 0.75  # α of the paper: the weight of the new step against the last one
@@ -68,11 +68,16 @@ def apgd(
     generator = randomness(generator, x)
     held = torch.arange(len(x), device=x.device)
     highest = torch.full((len(x),), float("-inf"), device=x.device, dtype=x.dtype)
+    changed = torch.zeros_like(y, dtype=torch.bool)
     with held_still(model), torch.no_grad():
+        again = threat.targeted and restarts > 1  # else there is nothing to compare
+        clean = model(x).argmax(1) if again else y
         for _ in range(restarts):
             x_adv, value, done = _run(model, x[held], y[held], threat, steps, loss, generator)
-            better = done | (value > highest[held])
+            moved = changes(model, x_adv, clean[held], again)
+            better = done | closer((moved, value), (changed[held], highest[held]))
             best[held[better]] = x_adv[better]
+            changed[held[better]] = moved[better]
             highest[held[better]] = value[better].to(highest.dtype)
             held = held[~done]
             if not len(held):

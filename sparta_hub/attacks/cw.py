@@ -8,6 +8,7 @@ from sparta_hub.attacks.gradient import (
     check_batch,
     check_counts,
     check_finite,
+    check_positive,
     float32_inside,
     held_still,
     nothing_to_do,
@@ -60,6 +61,7 @@ def cw(
     """
     check_batch(x, y)
     check_counts(steps=steps, search_steps=search_steps)
+    check_positive(initial_c=initial_c, learning_rate=learning_rate)
     if threat.norm != "l2":
         raise AttackError(f"norm is {threat.norm!r}; cw expects 'l2'. For 'linf' use cw_linf.")
     if nothing_to_do(x, threat):

@@ -26,13 +26,15 @@ def fab(
     threat: ThreatModel,
     *,
     steps: int = 100,
+    targets: int = 9,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """``x_{k+1} = Π((1 - α)(x_k + ηδ_k) + α(x + ηδ'_k))``, δ and δ' leading onto the boundary's plane within the box.
 
-    The plane is the nearest of the linearised boundaries to the other classes, and α = ‖δ‖ / (‖δ‖ + ‖δ'‖), at most
-    0.1. After a success ``x_{k+1}`` goes back to ``x + β(x_{k+1} - x)``. One forward and a backward pass for every
-    class in a step, a single backward pass if targeted, and one forward pass more. Without the paper's restarts.
+    The plane is the nearest of the linearised boundaries to the ``targets`` best other classes of where it stands, and
+    α = ‖δ‖ / (‖δ‖ + ‖δ'‖), at most 0.1. After a success ``x_{k+1}`` goes back to ``x + β(x_{k+1} - x)``. A step is one
+    forward and ``targets`` backward passes, a single backward pass if targeted, and one forward pass more. Without the
+    paper's restarts.
     As with ``cw`` the radius only cuts what was found: for the distances give one that holds every image.
 
     Args:
@@ -41,6 +43,7 @@ def fab(
         y: true classes (B,), or the wanted ones if ``threat.targeted``.
         threat: norm, in which changes are small, and the largest radius that counts.
         steps: number of steps.
+        targets: other classes that are looked at; all of them where there are no more, as in the paper.
         generator: not used, nothing is drawn; here so that all attacks are called alike.
 
     Returns:
@@ -50,7 +53,7 @@ def fab(
         AttackError: bad images, classes or arguments, or a gradient that is not finite.
     """
     check_batch(x, y)
-    check_counts(steps=steps)
+    check_counts(steps=steps, targets=targets)
     if nothing_to_do(x, threat):
         return x.clone()
     now, best, finite = x.clone(), x.clone(), []
@@ -58,7 +61,7 @@ def fab(
         ask = objective(model, y, threat.targeted, "margin")
         distance = torch.where(ask(x)[1], 0.0, float("inf")).to(x.dtype)
         for _ in range(steps):
-            gap, normal, flag = _nearest_plane(model, now, y, threat)
+            gap, normal, flag = _nearest_plane(model, now, y, threat, targets)
             finite.append(flag)
             step = _onto(now, gap, normal, threat)
             clean_step = _onto(x, gap + (normal * (x - now)).flatten(1).sum(1), normal, threat)
@@ -74,16 +77,23 @@ def fab(
     return threat.project(best, x)
 
 
-def _nearest_plane(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> tuple[Tensor, Tensor, Tensor]:
+def _nearest_plane(
+    model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, targets: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Height over the boundary nearest by ``|f| / ‖∇f‖_q`` (B,), positive beyond it, and its gradient (B, C, H, W).
 
-    f is ``z_j - z_y`` for each other class j, or if targeted the margin of the wanted class alone. The third value
-    tells whether all gradients are finite.
+    f is ``z_j - z_y`` for each of the best other classes j, or if targeted the margin of the wanted class alone. The
+    third value tells whether all gradients are finite.
     """
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         logits = model(leaf)
-        gaps = margin(logits, y, True)[:, None] if threat.targeted else logits - logits.gather(1, y[:, None])
+        if threat.targeted:
+            gaps = margin(logits, y, True)[:, None]
+        else:
+            other_logits = logits.detach().scatter(1, y[:, None], float("-inf"))
+            best = other_logits.topk(min(targets, logits.shape[1] - 1)).indices
+            gaps = logits.gather(1, best) - logits.gather(1, y[:, None])
         sums = gaps.sum(0).unbind()
     best_gap, best_normal = torch.zeros_like(gaps[:, 0]), torch.zeros_like(x)
     nearest, finite = torch.full_like(best_gap, float("inf")), torch.tensor(True, device=x.device)
@@ -91,7 +101,7 @@ def _nearest_plane(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) 
         normal = torch.autograd.grad(sums[j], leaf, retain_graph=j + 1 < len(sums))[0]
         slope = normal.abs().flatten(1).sum(1) if threat.norm == "linf" else normal.flatten(1).norm(dim=1)
         away = gap.abs() / slope.clamp_min(1e-12)
-        nearer = (away < nearest) & ((y != j) | threat.targeted)
+        nearer = away < nearest
         finite = finite & normal.isfinite().all()
         best_gap = torch.where(nearer, gap, best_gap)
         best_normal = torch.where(per_image(nearer, x), normal, best_normal)

@@ -36,12 +36,15 @@ def held_still(model: nn.Module) -> Iterator[nn.Module]:
 def float32_inside(attack: Attack) -> Attack:
     """Let ``attack`` compute in float32 where images are of half precision; the model alone sees these.
 
+    Images that are part of a graph are cut out of it: an attacked image is data.
+
     In bfloat16 a step of 1/255 is lost near 1, and in float16 the square of a small gradient is 0. The output is
     rounded to the precision of the images, and the ball holds up to that rounding.
     """
 
     @wraps(attack)
     def wrapped(model: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        x = x.detach()
         if x.dtype not in (torch.float16, torch.bfloat16):
             return attack(model, x, *args, **kwargs)
         return attack(_Rounded(model, x.dtype), x.float(), *args, **kwargs).to(x.dtype)
@@ -82,7 +85,13 @@ def ascent(objective: Objective, x: Tensor) -> Ascent:
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         value, reached = objective(leaf)
-        gradient = torch.autograd.grad(value.sum(), leaf)[0].detach()
+        found = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0] if value.requires_grad else None
+    if found is None:
+        raise AttackError(
+            "The model's logits have no gradient with respect to the images: something in it rounds, detaches or "
+            "switches gradients off. Expected a differentiable model; square needs no gradient, and diagnose says more."
+        )
+    gradient = found.detach()
     return Ascent(value.detach(), reached.detach(), gradient, gradient.isfinite().all())
 
 
@@ -108,6 +117,13 @@ def check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise AttackError(f"{name} is {count}; expected 1 or more.")
+
+
+def check_positive(**values: float) -> None:
+    """Raise ``AttackError`` unless every number (a length of steps, a rate, …) is finite and above 0."""
+    for name, value in values.items():
+        if not 0 < value < float("inf"):
+            raise AttackError(f"{name} is {value}; expected a finite number above 0.")
 
 
 def check_finite(flags: Iterable[Tensor]) -> None:

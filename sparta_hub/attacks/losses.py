@@ -55,6 +55,23 @@ def reached(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     return (logits.argmax(1) == y) == targeted
 
 
+def changes(model: nn.Module, x_adv: Tensor, clean: Tensor, targeted: bool) -> Tensor:
+    """Whether a targeted attack has changed the prediction ``clean`` (B,) at least, if not into the wanted class (B,).
+
+    Untargeted all are False: there, changing it is the aim itself.
+    """
+    return model(x_adv).argmax(1) != clean if targeted else torch.zeros_like(clean, dtype=torch.bool)
+
+
+def closer(new: tuple[Tensor, Tensor], old: tuple[Tensor, Tensor]) -> Tensor:
+    """Which of two ends that miss the aim is closer to it, each with what ``changes`` gives and its loss (B,).
+
+    One that changes the prediction, else the one with the larger loss: who counts errors of a targeted attack must not
+    count fewer of them after more restarts.
+    """
+    return (new[0] & ~old[0]) | ((new[0] == old[0]) & (new[1] > old[1]))
+
+
 def objective(model: nn.Module, y: Tensor, targeted: bool, loss: str) -> Objective:
     """The function images -> (loss (B,), aim reached (B,)), for a batch of at least one image.
 

@@ -8,6 +8,7 @@ from sparta_hub.attacks.gradient import (
     check_batch,
     check_counts,
     check_finite,
+    check_positive,
     float32_inside,
     held_still,
     nothing_to_do,
@@ -57,6 +58,7 @@ def mpgd(
     if nothing_to_do(x, threat):
         return x.clone()
     step_size = threat.eps / steps if step_size is None else step_size
+    check_positive(step_size=step_size)
     x_adv = threat.random_start(x, randomness(generator, x)) if random_start else x.clone()
     memory = torch.zeros_like(x)
     finite = []

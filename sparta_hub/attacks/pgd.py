@@ -11,13 +11,14 @@ from sparta_hub.attacks.gradient import (
     check_batch,
     check_counts,
     check_finite,
+    check_positive,
     float32_inside,
     held_still,
     nothing_to_do,
     per_image,
     randomness,
 )
-from sparta_hub.attacks.losses import objective
+from sparta_hub.attacks.losses import changes, closer, objective
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
 
@@ -56,8 +57,8 @@ def pgd(
         random_start: begin at a random point of the ball.
         loss: a key of ``LOSSES``.
         schedule: a key of ``SCHEDULES``: how the step size runs over the steps.
-        restarts: how often to begin anew, for the images that hold; the first success of an image is kept, else the
-            end with the largest loss.
+        restarts: how often to begin anew, for the images that hold; the first success of an image is kept, else an
+            end that changes the prediction, else the one with the largest loss: no start takes back what another won.
         early_stop: the first success of an image is kept, and later steps cost nothing for it. It breaks what the last
             iterates break, and a few more that were broken on the way.
         watch: is told, before each step k from 0 on, what is climbed (B,) at x_k; in a restart, and with
@@ -84,6 +85,7 @@ def pgd(
     generator = randomness(generator, x)
     shape = [SCHEDULES[schedule](k, steps) for k in range(steps)]
     step_size = 2.5 * threat.eps / sum(shape) if step_size is None else step_size
+    check_positive(step_size=step_size)
     lengths = [factor * step_size for factor in shape]
 
     def run(x: Tensor, y: Tensor) -> Tensor:
@@ -125,16 +127,20 @@ def _restart(
     restarts: int,
     best: Tensor,
 ) -> None:
-    """Run again on the images that hold, and write into ``best`` what succeeds or has a larger loss."""
+    """Run again on the images that hold, and write into ``best`` what succeeds or comes closer."""
     with torch.no_grad():
+        clean = model(x).argmax(1) if threat.targeted else y
         value, done = objective(model, y, threat.targeted, loss)(best)
+        changed = changes(model, best, clean, threat.targeted)
         for _ in range(restarts - 1):
             held = (~done).nonzero()[:, 0]
             if not len(held):
                 return
             x_adv = run(x[held], y[held])
             new_value, new_done = objective(model, y[held], threat.targeted, loss)(x_adv)
-            better = new_done | (new_value > value[held])
+            new_changed = changes(model, x_adv, clean[held], threat.targeted)
+            better = new_done | closer((new_changed, new_value), (changed[held], value[held]))
             best[held] = torch.where(per_image(better, x), x_adv, best[held])
             value[held] = torch.where(better, new_value, value[held])
+            changed[held] = torch.where(better, new_changed, changed[held])
             done[held] = new_done

@@ -56,20 +56,21 @@ class AttackPreset:
 _SPARTA = ThreatModel("linf", 16 / 255, targeted=True)
 _THESIS = ThreatModel("linf", 8 / 255)
 _FROM_SPARTA = (
-    "Guo et al. 2021, arXiv:2105.08269, after Xie et al. 2019, arXiv:1812.03411; error is against the true class"
+    "Guo et al. 2021, arXiv:2105.08269, after Xie et al. 2019, arXiv:1812.03411; error is against the true class; the "
+    "first step starts at the image itself, so that 10 steps of 1/255 move a pixel by 10/255 at most"
 )
 _FROM_THESIS = "Saleh 2022, after Jia et al. 2021, arXiv:2110.05007"
 _FROM_SAT = "Xie et al. 2020, arXiv:2006.14536"
 
 
-def _pgd(name: str, threat: ThreatModel, source: str, steps: int, step_size: float) -> AttackPreset:
-    return AttackPreset(name, "pgd", threat, source, {"steps": steps, "step_size": step_size})
+def _pgd(name: str, threat: ThreatModel, source: str, steps: int, step_size: float, **more: bool) -> AttackPreset:
+    return AttackPreset(name, "pgd", threat, source, {"steps": steps, "step_size": step_size, **more})
 
 
 PRESETS: dict[str, AttackPreset] = {
     preset.name: preset
     for preset in (
-        *(_pgd(f"sparta-pgd-{steps}", _SPARTA, _FROM_SPARTA, steps, 1 / 255) for steps in (10, 30, 50)),
+        *(_pgd(f"sparta-pgd-{n}", _SPARTA, _FROM_SPARTA, n, 1 / 255, random_start=False) for n in (10, 30, 50)),
         *(_pgd(f"thesis-pgd-{steps}", _THESIS, _FROM_THESIS, steps, 2 / 255) for steps in (10, 20, 50)),
         AttackPreset(
             "thesis-cw", "cw_linf", _THESIS, f"{_FROM_THESIS}; 50 steps of 2/255 are ours, the table names no number",

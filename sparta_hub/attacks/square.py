@@ -13,6 +13,7 @@ from sparta_hub.attacks.gradient import (
     randomness,
 )
 from sparta_hub.attacks.losses import objective
+from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
 
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)  # of the squares' area, for a budget of 10,000 queries
@@ -55,6 +56,8 @@ def square(
     """
     check_batch(x, y)
     check_counts(queries=queries)
+    if not 0 < area <= 1:
+        raise AttackError(f"area is {area}; expected a share of the image: above 0, at most 1.")
     if nothing_to_do(x, threat):
         return x.clone()
     generator = randomness(generator, x)

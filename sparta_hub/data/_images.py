@@ -2,7 +2,8 @@
 real set that ships with this package. Nothing here uses the network: a set that is missing says what to type."""
 
 import os
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,12 +73,32 @@ class Images:
         y: int64 (N,).
         name: name of the data set.
         classes: names of its classes; empty: those of ``CLASSES``, if it has them.
+        labels: number of classes of the whole set, where nobody knows their names and these images are a part of it.
+
+    Raises:
+        DataError: pixels or labels are of another type or shape, or not as many.
     """
 
     pixels: Tensor | Files
     y: Tensor
     name: str
     classes: tuple[str, ...] = ()
+    labels: int = 0
+
+    def __post_init__(self) -> None:
+        shape = self.shape
+        if isinstance(self.pixels, Tensor) and (self.pixels.dtype != torch.uint8 or len(shape) != 4):
+            raise DataError(
+                f"{self.name} has pixels {self.pixels.dtype} {shape}; expected torch.uint8 (N, 3, H, W), of 0 to 255: "
+                "for floats in [0, 1] (255 * x).round().byte()."
+            )
+        if shape[1] not in (1, 3) and shape[3] in (1, 3):
+            raise DataError(f"{self.name} has pixels {shape}; expected (N, 3, H, W): pixels.permute(0, 3, 1, 2).")
+        if self.y.dtype != torch.int64 or self.y.shape != shape[:1]:
+            raise DataError(
+                f"{self.name} has labels {self.y.dtype} {tuple(self.y.shape)} for {shape[0]} images; expected a class "
+                f"number each, torch.int64 ({shape[0]},)."
+            )
 
     def __len__(self) -> int:
         return len(self.y)
@@ -112,8 +133,8 @@ class Images:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: of the names known for this set, or one more than the largest label."""
-        return len(self.class_names) or int(self.y.max()) + 1
+        """Number of classes: of the names known for this set, or one more than the largest label of all its splits."""
+        return len(self.class_names) or self.labels or int(self.y.max()) + 1
 
 
 def data_root() -> Path:
@@ -178,7 +199,7 @@ def _shortened(data: Images, size: int | None, limit: int | None) -> Images:
             f"{data.name}.npz holds images of {height}×{width}, not {size}×{size}; arrays are not resized. Leave the "
             "size out (--input-size, image_size), or give a folder of images."
         )
-    return Images(data.x[:limit], data.y[:limit], data.name, data.classes)
+    return replace(data, pixels=data.x[:limit], y=data.y[:limit])
 
 
 def _from_torchvision(
@@ -216,16 +237,19 @@ def _from_folder(folder: Path, source: Source, name: str, split: Split, size: in
 
 def _read(path: Path, name: str, split: Split) -> Images:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a damaged one open
             x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-    except (OSError, ValueError, KeyError) as error:
+            labels = [arrays[key] for key in ("y_train", "y_test") if key in arrays.files]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as arrays x_{split}, y_{split}: {error}") from error
     if x.ndim == 3:  # grey
         x = np.repeat(x[..., None], 3, axis=3)
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != 3 or len(x) != len(y) or len(y) == 0:
+    integers = np.issubdtype(y.dtype, np.integer) and y.shape == x.shape[:1]
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != 3 or not integers or len(y) == 0:
         raise DataError(
-            f"{path} has x_{split} {x.dtype} {x.shape} and y_{split} {y.shape}; expected uint8 N x H x W x 3 and N."
+            f"{path} has x_{split} {x.dtype} {x.shape} and y_{split} {y.dtype} {y.shape}; expected uint8 N x H x W x 3 "
+            "and N integers."
         )
-    return Images(
-        torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))), torch.from_numpy(y.astype(np.int64)), name
-    )
+    pixels = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    classes = 1 + max(int(found.max()) for found in labels if found.size)
+    return Images(pixels, torch.from_numpy(y.astype(np.int64)), name, labels=classes)

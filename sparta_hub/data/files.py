@@ -23,7 +23,8 @@ _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm"}
 def list_folder(folder: Path, splits: tuple[str, ...]) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
     """The files of ``folder/SPLIT/CLASS/...``, of the first split in ``splits`` that is there, and the classes.
 
-    Classes are the sorted names of the folders in all splits, so that a label means the same in each. The order of the
+    Classes are the sorted names of the folders in all splits, so that a label means the same in each; folders whose
+    name begins with a dot are left alone. The order of the
     files is mixed by a checksum of their names: the same everywhere, and no class comes first.
     """
     found = next((folder / split for split in splits if _classes(folder / split)), None)
@@ -103,6 +104,8 @@ def read_picture(path: Path) -> "Image":
 
     try:
         with PIL.Image.open(path) as image:
+            if image.mode.startswith("I;16"):  # Pillow would cut what is brighter than 255 of 65,535
+                return PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
             return image.convert("RGB")
     except Exception as error:  # of a damaged file: OSError, but also SyntaxError, ValueError and Pillow's own
         raise DataError(f"{path} cannot be read as an image: {error}") from error
@@ -177,7 +180,9 @@ def _sized(picture: "Image", size: int | None, crop: float | None) -> "Image":
 
 
 def _classes(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    if not folder.is_dir() or folder.name.startswith("."):
+        return []
+    return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def _mixed(path: Path) -> bytes:

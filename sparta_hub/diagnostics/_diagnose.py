@@ -10,6 +10,7 @@ from tqdm import tqdm
 from sparta_hub.data import Images
 from sparta_hub.diagnostics._diagnosis import Diagnosis
 from sparta_hub.diagnostics._evidence import Evidence
+from sparta_hub.diagnostics._gradient import with_some_gradient
 from sparta_hub.diagnostics._plan import FULL, QUICK, make_plan
 from sparta_hub.diagnostics._plot import plot
 from sparta_hub.diagnostics._probes import probe
@@ -28,7 +29,7 @@ def diagnose(
     limit: int | None = None,
     twin: nn.Module | None = None,
     quick: bool = False,
-    out: Path | None = None,
+    out: Path | str | None = None,
     progress: bool = False,
     name: str = "",
 ) -> Diagnosis:
@@ -38,6 +39,9 @@ def diagnose(
     images (5 % for more steps, more starts and the margin), by a one-sided exact binomial test at 1 %, each check by
     itself; where accuracy must not rise, it is McNemar's exact test. It is a reason to look, and "ok" is no proof:
     few images prove little, and an attack that is made for the model may do better than all of these.
+
+    A model whose logits have no gradient at all (it rounds to bytes, detaches, computes under ``no_grad``) is attacked
+    with a gradient of zero.
 
     Cost of each image that is right without attack: at most 137 passes forward and backward with ``quick`` and 917
     without, and 200 or 1,000 queries (forward passes) of Square; less where restarts, APGD and Square succeed early.
@@ -64,22 +68,24 @@ def diagnose(
         DataError: no images, or the model has not the classes of the data.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
-    plan = make_plan(model, threat, data.shape[1:], QUICK if quick else FULL, twin)
-    images = min(len(data), limit or len(data))
+    out = None if out is None else Path(out)
+    name = name or type(model).__name__
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    images = min(len(data), limit or len(data))
     if twin is not None:
         twin.to(device)
     parts = [slice(start, min(start + batch_size, images)) for start in range(0, images, max(1, batch_size))]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with (
-        torch.random.fork_rng(devices),
-        tqdm(total=len(parts) * len(plan.attacks), unit="attack", disable=not progress) as bar,
-    ):
+    with torch.random.fork_rng(devices):
         torch.manual_seed(seed)  # for models that draw from the global state, which is put back
-        report = evaluate(
-            model, data, [_shown(attack, bar) for attack in plan.attacks], batch_size=batch_size, seed=seed,
-            limit=limit, out=None if out is None else out / "evaluation.json", name=name,
-        )  # fmt: skip
+        if len(data):  # an empty set is refused below
+            model = with_some_gradient(model, data.floats(slice(0, 1)).to(device))
+        plan = make_plan(model, threat, data.shape[1:], QUICK if quick else FULL, twin)
+        with tqdm(total=len(parts) * len(plan.attacks), unit="attack", disable=not progress) as bar:
+            report = evaluate(
+                model, data, [_shown(attack, bar) for attack in plan.attacks], batch_size=batch_size, seed=seed,
+                limit=limit, out=None if out is None else out / "evaluation.json", name=name,
+            )  # fmt: skip
         probes = probe(model, ((data.floats(part).to(device), data.y[part].to(device)) for part in parts))
     diagnosis = Diagnosis(Evidence(report, plan.roles, probes))
     if out is not None:

@@ -31,7 +31,8 @@ class Attack:
     @property
     def settings(self) -> AttackSettings:
         """What the record says of it."""
-        return AttackSettings(self.name, self.threat, dict(self.arguments))
+        function = f"{self.function.__module__}.{getattr(self.function, '__qualname__', type(self.function).__name__)}"
+        return AttackSettings(self.name, self.threat, dict(self.arguments), function)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Attack a batch."""

@@ -1,7 +1,8 @@
 """One batch under all attacks: what is predicted, what counts as broken, what it cost."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +55,7 @@ def run_batch(
             with more steps or a larger radius begins at the same points.
         cascade: attack only what the attacks before have left.
     """
-    right = _predicted_right(model, batch.x, batch.y)
+    right = _predicted_right(model, batch.x, batch.y, derived_seed(seed, "clean", index))
     alive, tallies = right, []
     for attack, copy in zip(attacks, copies, strict=True):
         chosen = alive if cascade else right
@@ -122,9 +123,7 @@ def _run_once(
     generator = torch.Generator(x.device).manual_seed(seed)
     wanted = (batch.targets if attack.threat.targeted else y)[chosen]
     own = x[chosen]
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with counted(on) as counts, torch.random.fork_rng(devices):
-        torch.manual_seed(seed)  # for attacks and models that draw from the global state, which is put back
+    with counted(on) as counts, _global_seed(seed):
         started = _now(x)
         found = attack(on, own.clone(), wanted, generator)
         seconds = _now(x) - started
@@ -136,10 +135,11 @@ def _run_once(
     whole = x.clone()  # the whole batch again, so that the same image has the same rounding as before
     whole[chosen] = torch.where(inside[:, None, None, None], found, own)
     outside = none.masked_scatter(chosen, ~inside)
-    missed = ~_predicted_right(model, whole, y) & chosen
+    after = derived_seed(seed, "after")
+    missed = ~_predicted_right(model, whole, y, after) & chosen
     fooled = none
     if on is not model:
-        fooled = none.masked_scatter(chosen, ~_predicted_right(on, whole[chosen], y[chosen])) & ~missed
+        fooled = none.masked_scatter(chosen, ~_predicted_right(on, whole[chosen], y[chosen], after)) & ~missed
     broken = missed & ~outside
     tally = Tally(_flags(chosen), _flags(broken), _flags(outside), counts[0], counts[1], round(seconds, 3))
     return tally, broken, fooled
@@ -152,9 +152,20 @@ def _inside(attacked: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     return near & (flat >= -TOLERANCE).all(1) & (flat <= 1 + TOLERANCE).all(1)
 
 
-def _predicted_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    logits = logits_of(model, x)
-    return (logits.argmax(1) == y) & logits.isfinite().all(1)
+def _predicted_right(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    """Which images (B,) are classified right; none whose logits hold a NaN, or whose largest is infinite."""
+    with _global_seed(seed):
+        logits = logits_of(model, x)
+    return (logits.argmax(1) == y) & ~logits.isnan().any(1) & logits.amax(1).isfinite()
+
+
+@contextmanager
+def _global_seed(seed: int) -> Iterator[None]:
+    """For attacks and models that draw from the global state, which is put back."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
 
 
 def _flags(flags: Tensor) -> Flags:

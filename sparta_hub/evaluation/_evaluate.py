@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sparta_hub.attacks.gradient import held_still
 from sparta_hub.attacks.targets import uniform_wrong_class
 from sparta_hub.data import Images
-from sparta_hub.errors import AttackError, DataError
+from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._batch import Examples, logits_of, run_batch
 from sparta_hub.evaluation._choice import Choice, choose
@@ -40,7 +40,7 @@ def evaluate(
     limit: int | None = None,
     cascade: bool = False,
     speed: Literal["exact", "fast"] = "exact",
-    out: Path | None = None,
+    out: Path | str | None = None,
     progress: bool = False,
     name: str = "",
 ) -> Report:
@@ -48,7 +48,8 @@ def evaluate(
 
     An image that is misclassified without attack is not attacked. One whose attack left the ball or the box counts as
     not broken, and the report says how many there are: one faulty image does not cost hours of work, and a faulty
-    attack never looks strong. An image whose logits are not finite counts as misclassified.
+    attack never looks strong. An image with a NaN among its logits, or an infinite largest one, counts as
+    misclassified.
 
     Args:
         model: takes images (B, 3, H, W) in [0, 1], gives logits (B, classes); it is left as it was found.
@@ -71,13 +72,19 @@ def evaluate(
 
     Raises:
         DataError: no images, or the model has not the classes of the data.
-        AttackError: an unknown speed, or an attack gave no images of the shape of its own, or changed the model.
+        AttackError: an unknown speed; a model of another precision than float32, scripted, or that gives NaN; an attack
+            that its threat model does not fit, that gave no images of the shape of its own, or changed the model.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
     if batch_size < 1 or (limit is not None and limit < 1) or len(data) == 0:
         raise DataError(f"There are {len(data)} images, batch_size={batch_size}, limit={limit}; expected 1 or more.")
     if speed not in ("exact", "fast"):
         raise AttackError(f"speed is {speed!r}; expected 'exact' or 'fast'.")
+    out = None if out is None else Path(out)
+    if out is not None and out.is_dir():
+        raise ReportError(
+            f"out is {out}, which is a folder; expected a file for the report, such as {out / 'report.json'}."
+        )
     rank, processes = process()
     device = _device(model)
     with held_still(model):
@@ -134,7 +141,11 @@ def _protocol(
     name: str,
 ) -> Protocol:
     images = min(len(data), limit or len(data))
-    classes = logits_of(model, data.floats(slice(0, 1)).to(_device(model))).shape[1]
+    _check_model(model)
+    logits = logits_of(model, data.floats(slice(0, 1)).to(_device(model)))
+    if logits.isnan().all():
+        raise AttackError("All logits of the first image are NaN: the model gives no numbers. Look at its weights.")
+    classes = logits.shape[1]
     known, largest = len(data.class_names), int(data.y[:images].max())
     if (known and classes != known) or classes <= largest or int(data.y[:images].min()) < 0:
         raise DataError(
@@ -155,6 +166,18 @@ def _protocol(
         modules_sha256=modules_sha256(model),
         data_sha256=data.sha256(images),
     )
+
+
+def _check_model(model: nn.Module) -> None:
+    """Refuse what would fail later, in words that do not say why."""
+    precisions = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if precisions - {torch.float32}:
+        seen = ", ".join(sorted(map(str, precisions)))
+        raise AttackError(f"The model's weights are {seen}; expected torch.float32: model.float(). Images are float32.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise AttackError(
+            "A scripted model takes no hooks, so its passes cannot be counted. Expected a module: nn.Sequential(model)."
+        )
 
 
 def _device(model: nn.Module) -> torch.device:

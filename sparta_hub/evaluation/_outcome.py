@@ -1,7 +1,7 @@
 """What an evaluation was asked, and what every image did."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import chain
 
 from sparta_hub.errors import AttackError, short
@@ -13,11 +13,15 @@ Flags = tuple[bool, ...]
 
 @dataclass(frozen=True)
 class AttackSettings:
-    """What a record says of an attack: its name, its threat model and the arguments it is called with."""
+    """What a record says of an attack: its name, its threat model, the arguments it is called with, and its function.
+
+    The function (module and name; empty in older records) does not decide whether two records are of the same attack.
+    """
 
     name: str
     threat: ThreatModel
     arguments: Mapping[str, Argument]
+    function: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -76,7 +80,16 @@ class Protocol:
 
     def differences(self, other: "Protocol") -> str:
         """Where two protocols differ, in words; empty if they do not."""
-        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "attacks"]
+        names, others = [attack.name for attack in self.attacks], [attack.name for attack in other.attacks]
+        pairs.append(("attacks", names, others))
+        if names == others:
+            for there, here in zip(self.attacks, other.attacks, strict=True):
+                arguments = sorted({*there.arguments, *here.arguments})
+                pairs.append((f"the threat of {here.name}", there.threat, here.threat))
+                pairs += [(f"{k} of {here.name}", there.arguments.get(k), here.arguments.get(k)) for k in arguments]
+                if there.function and here.function:
+                    pairs.append((f"the function of {here.name}", there.function, here.function))
         return "; ".join(f"{name} is {short(a)} there and {short(b)} here" for name, a, b in pairs if a != b)
 
 

@@ -68,12 +68,16 @@ _KINDS = {int: "an integer, and at least 1 of a size", bool: "true or false", li
 
 
 def _settings_from_json(value: Any) -> AttackSettings:
-    data = read_object(value, ("name", "threat", "arguments"), "an attack")
+    if isinstance(value, dict):
+        value = {"function": "", **value}  # older records do not say it
+    data = read_object(value, ("name", "threat", "arguments", "function"), "an attack")
+    if type(data["function"]) is not str:
+        raise ReportError(f"The function of an attack is {short(data['function'])}; expected a text.")
     threat = read_object(data["threat"], ("norm", "eps", "targeted"), "threat")
     if type(threat["targeted"]) is not bool or type(threat["eps"]) not in (int, float):
         raise ReportError(f"A threat is {short(threat)}; expected a number eps, and targeted true or false.")
     try:
-        return AttackSettings(data["name"], ThreatModel(**threat), data["arguments"])
+        return AttackSettings(data["name"], ThreatModel(**threat), data["arguments"], data["function"])
     except (AttackError, TypeError) as error:
         raise ReportError(f"An attack is described as {short(value)}: {error}") from error
 

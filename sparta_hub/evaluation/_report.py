@@ -159,7 +159,7 @@ class Report:
 
         Returns:
             Every key that RobustBench uses; one that was not measured is None. ``autoattack_acc`` is filled only from
-            an attack that is called ``autoattack``.
+            the attack ``autoattack``, or the preset ``thesis-aa``, which is the same.
 
         Raises:
             ReportError: there is no attack, or attacks with different balls or targets, which one entry cannot hold.
@@ -168,7 +168,7 @@ class Report:
         if len(threats) != 1 or (threat := next(iter(threats))).targeted:
             seen = ", ".join(sorted(map(str, threats))) or "no attack"
             raise ReportError(f"The report has {seen}; an entry of RobustBench has one untargeted threat model.")
-        names = [settings.name for settings in self.protocol.attacks]
+        auto = [i for i, settings in enumerate(self.protocol.attacks) if settings.name in ("autoattack", "thesis-aa")]
         attacks = " + ".join(map(str, self.protocol.attacks))
         return {
             "link": link,
@@ -182,9 +182,7 @@ class Report:
             "reported": f"{self.worst_case.percent if reported is None else reported:.2f}",
             "additional_data": additional_data,
             "number_forward_passes": number_forward_passes,
-            "autoattack_acc": f"{self.robust(names.index('autoattack')).percent:.2f}"
-            if "autoattack" in names
-            else None,
+            "autoattack_acc": f"{self.robust(auto[0]).percent:.2f}" if auto else None,
             "unreliable": unreliable or self.outside > 0,
             "footnote": footnote or f"First {self.protocol.images} test images; worst case of {attacks}.",
             "corruptions_acc": None if corruptions_acc is None else f"{corruptions_acc:.2f}",

@@ -5,7 +5,19 @@ import torch
 from attack_cases import distances, problem
 
 from sparta_hub import ThreatModel
-from sparta_hub.attacks import ATTACKS, PRESETS, SCHEDULES, AttackPreset, apgd_targeted, cw, fab, pgd, run_preset
+from sparta_hub.attacks import (
+    ATTACKS,
+    PRESETS,
+    SCHEDULES,
+    AttackPreset,
+    apgd_targeted,
+    cw,
+    fab,
+    mpgd,
+    pgd,
+    run_preset,
+    square,
+)
 from sparta_hub.attacks.apgd import checkpoints
 from sparta_hub.attacks.fab import _onto
 from sparta_hub.attacks.square import HALVINGS, _bump, _change_l2, _change_linf, _grid, _side, _stripes
@@ -107,8 +119,8 @@ def test_checkpoints_are_the_papers():
 @pytest.mark.parametrize(
     ("name", "attack", "threat", "arguments"),
     [
-        *((f"sparta-pgd-{n}", "pgd", ThreatModel("linf", 16 / 255, True), {"steps": n, "step_size": 1 / 255})
-          for n in (10, 30, 50)),
+        *((f"sparta-pgd-{n}", "pgd", ThreatModel("linf", 16 / 255, True),
+           {"steps": n, "step_size": 1 / 255, "random_start": False}) for n in (10, 30, 50)),
         *((f"thesis-pgd-{n}", "pgd", EIGHT, {"steps": n, "step_size": 2 / 255}) for n in (10, 20, 50)),
         ("thesis-cw", "cw_linf", EIGHT, {"steps": 50, "step_size": 2 / 255}),
         ("thesis-apgd", "apgd", EIGHT, {"steps": 100}),
@@ -135,7 +147,7 @@ def test_a_targeted_preset_draws_wrong_classes_and_moves_no_pixel_farther_than_i
         for _ in "ab"
     )
     assert torch.equal(first, second)
-    assert (SIXTEEN.distance(first, x) <= 16 / 255 + 1e-9).all()
+    assert (SIXTEEN.distance(first, x) <= 10 / 255 + 1e-9).all()
     two = AttackPreset("two", "pgd", ThreatModel("linf", 0.05, targeted=True), "ours")
     assert (model(run_preset(two, model, x, y, num_classes=2)).argmax(1) == 1 - y).all()  # one wrong class of two
     with pytest.raises(AttackError, match="attack is 'bim'; expected one of fgsm, pgd"):
@@ -175,3 +187,67 @@ def test_squares_shrink_on_the_papers_schedule_stretched_to_the_budget():
     assert _side(0.8, 6, 5000, x) == _side(0.8, 11, 10_000, x)
     assert len(HALVINGS) == 8
     assert _side(0.8, 1, 100, torch.zeros(1, 3, 1, 1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("attack", "arguments", "message"),
+    [
+        (pgd, {"step_size": -2 / 255}, "step_size is -0.00784.*; expected a finite number above 0"),
+        (pgd, {"step_size": 0}, "step_size is 0;"),
+        (pgd, {"step_size": float("nan")}, "step_size is nan;"),
+        (mpgd, {"step_size": -1}, "step_size is -1;"),
+        (cw, {"learning_rate": -1}, "learning_rate is -1;"),
+        (cw, {"initial_c": 0}, "initial_c is 0;"),
+        (square, {"area": -1}, "area is -1; expected a share of the image: above 0, at most 1"),
+    ],
+)
+def test_lengths_that_would_leave_the_images_as_they_are_are_refused(attack, arguments, message):
+    model, x, y = problem()
+    with pytest.raises(AttackError, match=message):
+        attack(model, x, y, ThreatModel("l2" if attack is cw else "linf", 0.1), **arguments)
+
+
+@pytest.mark.parametrize("cut", [lambda x: x.detach(), lambda x: (x * 255).byte().to(x.dtype) / 255])
+def test_a_model_without_gradients_is_an_error_that_says_so(cut):
+    model, x, y = problem()
+
+    class Cut(torch.nn.Module):
+        def forward(self, x):
+            return model(cut(x))
+
+    with pytest.raises(AttackError, match="logits have no gradient with respect to the images: .*square needs no grad"):
+        pgd(Cut(), x, y, ThreatModel("linf", 0.1))
+
+
+def test_attacked_images_are_cut_out_of_the_graph_of_the_images():
+    model, x, y = problem()
+    assert not pgd(model, x.clone().requires_grad_(), y, ThreatModel("linf", 0.1), steps=2).requires_grad
+
+
+class Apart(torch.nn.Module):
+    """Class 1 where the mean is above 0.4, else class 0; class 2 never, but likelier the darker the image is."""
+
+    def forward(self, x):
+        mean = x.flatten(1).mean(1)
+        return torch.stack([torch.zeros_like(mean), mean - 0.4, -mean], 1)
+
+
+def test_no_targeted_restart_takes_back_an_error_that_another_start_made():
+    x, threat = torch.full((64, 1, 1, 1), 0.39), ThreatModel("linf", 0.02, targeted=True)
+    once, often = (
+        Apart()(pgd(Apart(), x, torch.full((64,), 2), threat, steps=1, step_size=1e-4, restarts=n)).argmax(1)
+        for n in (1, 8)
+    )
+    assert 0 < once.sum() < 32
+    assert (often[once == 1] == 1).all()
+    assert often.sum() > once.sum()
+
+
+def test_fab_looks_at_the_best_classes_only():
+    model, x, y = problem()
+    calls = []
+    hook = model.register_full_backward_hook(lambda *_: calls.append(1))
+    few, all_of_them = (fab(model, x, y, ThreatModel("linf", 0.3), steps=2, targets=n) for n in (1, 99))
+    hook.remove()
+    assert len(calls) == 2 * 1 + 2 * 3
+    assert few.shape == all_of_them.shape

@@ -68,6 +68,20 @@ def test_quantised_input_is_caught(robust, images, quick):
     assert found.evidence.probes.zero_values == 1
 
 
+class Bytes(nn.Module):
+    """Rounds to bytes, which cuts the images out of the graph."""
+
+    def forward(self, x):
+        return (x * 15).byte().float() / 15
+
+
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_model_without_any_gradient_is_caught(robust, images, quick):
+    found = looked_at(nn.Sequential(Bytes(), robust), images, twin=robust, quick=quick)
+    assert {"zero gradients", "radius", "transfer"} <= set(found.suspect)
+    assert found.evidence.report.protocol.model == "Sequential"
+
+
 @pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_noise_is_caught_and_the_global_state_is_left_alone(robust, images, quick):
     state = torch.get_rng_state()
