@@ -14,16 +14,17 @@ class Schedule:
     """The learning rate over a run, as a factor of ``lr`` (``training.schedules.factor``).
 
     Args:
-        kind: ``one_cycle`` (linear up over the share ``rise`` of the run, linear down to 0), ``cyclic`` (the same with
-            its peak in the middle, whatever ``rise`` says), ``multistep`` (times ``gamma`` at each milestone),
-            ``cosine`` (to 0), ``constant``.
+        kind: ``one_cycle`` (linear up over the share ``rise`` of the run, linear down to 0), ``one_cycle_by_epoch``
+            (torch's ``OneCycleLR``, stepped once an epoch: from 1/25 up and down to nothing by cosines), ``cyclic``
+            (``one_cycle`` with its peak in the middle, whatever ``rise`` says), ``multistep`` (times ``gamma`` at each
+            milestone), ``cosine`` (to 0), ``constant``.
         rise: share of the run before the peak.
         milestones: epochs.
         gamma: what ``multistep`` multiplies with.
         warmup: epochs of linear warm-up before any of these.
     """
 
-    kind: Literal["one_cycle", "cyclic", "multistep", "cosine", "constant"] = "one_cycle"
+    kind: Literal["one_cycle", "one_cycle_by_epoch", "cyclic", "multistep", "cosine", "constant"] = "one_cycle"
     rise: float = 0.3
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1

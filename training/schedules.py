@@ -19,22 +19,32 @@ def factor(schedule: Schedule, step: int, steps: int, steps_per_epoch: float) ->
     """
     warmup = min(schedule.warmup * steps_per_epoch, steps)
     if step < warmup:
-        return (step + 1) / max(warmup, 1) * _shape(schedule, 0, steps, 0.0)
+        return (step + 1) / max(warmup, 1) * _shape(schedule, 0, steps, 0.0, steps_per_epoch)
     left = steps - math.ceil(warmup)
-    return _shape(schedule, step - math.ceil(warmup), left, step / steps_per_epoch)
+    return _shape(schedule, step - math.ceil(warmup), left, step / steps_per_epoch, steps_per_epoch)
 
 
-def _shape(schedule: Schedule, step: int, steps: int, epoch: float) -> float:
+def _shape(schedule: Schedule, step: int, steps: int, epoch: float, steps_per_epoch: float) -> float:
     match schedule.kind:
         case "one_cycle" | "cyclic":
             peak = (0.5 if schedule.kind == "cyclic" else schedule.rise) * steps
             return min((step + 1) / peak, 1.0) if step < peak else max(0.0, (steps - step) / (steps - peak))
+        case "one_cycle_by_epoch":
+            return _by_epoch(int(step / steps_per_epoch), round(steps / steps_per_epoch), schedule.rise)
         case "multistep":
             return schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)
         case "cosine":
             return (1 + math.cos(math.pi * step / steps)) / 2
         case "constant":
             return 1.0
+
+
+def _by_epoch(epoch: int, epochs: int, rise: float) -> float:
+    """What torch's ``OneCycleLR(max_lr=1, total_steps=epochs, pct_start=rise)`` gives after so many steps."""
+    start, peak, end = 1 / 25, rise * epochs - 1, 1 / 25 / 10_000
+    if epoch <= peak:
+        return 1 + (start - 1) * (1 + math.cos(math.pi * epoch / peak)) / 2
+    return end + (1 - end) * (1 + math.cos(math.pi * (epoch - peak) / (epochs - 1 - peak))) / 2
 
 
 def epsilon_factor(warmup: float, step: int, steps_per_epoch: float) -> float:

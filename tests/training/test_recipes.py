@@ -80,7 +80,7 @@ def test_every_activation_set_fits_into_its_host():
 def test_the_protocol_of_sparta():
     assert of("sparta-journal", "2", "resnet18", "sparta", "pgd10-at") == TrainConfig(
         "sparta_t2_cifar10_resnet18_sparta", "resnet18_cifar", "sparta",
-        method="pgd", method_arguments={"steps": 10, "step_size": 1 / 255, "random_start": True},
+        method="pgd", method_arguments={"steps": 10, "step_size": 1 / 255, "random_start": False},
         threat=ThreatModel("linf", 16 / 255, targeted=True), epochs=90, lr=0.1, weight_decay=1e-4,
         schedule=Schedule("multistep", milestones=(30, 60)),
     )  # fmt: skip
@@ -146,17 +146,22 @@ def test_the_conditions_of_fastat():
     assert averaged == TrainConfig(
         "fastat_cifar10_resnet18_relu_pgd_at_wa", "resnet18_cifar", validation=1000, method="pgd",
         method_arguments=PGD10, epochs=100, batch_size=128, lr=0.1, weight_decay=5e-4, label_smoothing=0.4,
-        ema_decay=0.9995,
+        ema_decay=0.9995, schedule=Schedule("one_cycle_by_epoch"),
     )  # fmt: skip
     plain = of("fastat-benchmark", "logs", "resnet18", "relu", "pgd-at", variant)
     assert differing(averaged, plain) == {"name", "ema_decay"}
     assert plain.ema_decay == 0
+    others = [of("fastat-benchmark", "logs", "resnet18", "relu", m, variant) for m in ("fgsm-rs", "n-fgsm", "free-at")]
+    assert {config.ema_decay for config in others} == {0.9995}
+    assert (others[2].epochs, others[2].method_arguments) == (200, {"replays": 4})
+    tiny = of("fastat-benchmark", "logs", "preactresnet18", "relu", "n-fgsm", variant, dataset="tiny-imagenet")
+    assert tiny.validation == 2000
 
 
 def test_fast_recipes_are_the_benchmarks_best_but_shorter():
     fast = RECIPES["fast_relu_res18_cifar_pgd"]()
     best = RECIPES["fastat_cifar10_resnet18_relu_pgd_at_wa"]()
-    assert differing(fast, best) == {"name", "epochs", "ema_decay", "precision"}
+    assert differing(fast, best) == {"name", "epochs", "ema_decay", "precision", "schedule"}
     for method in ("pgd", "n_fgsm", "fgsm_sdi"):
         short = RECIPES[f"fast_sparta_res18_cifar_{method}"]()
         horizon = 1 / (1 - short.ema_decay) / (short.epochs * (49_000 // 128))

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 
 from training.config import Schedule
 from training.schedules import epsilon_factor, factor
@@ -18,6 +19,19 @@ def test_one_cycle_rises_and_falls_to_nothing():
     assert seen[0] == pytest.approx(1 / 30)
     assert seen == sorted(seen[:30]) + sorted(seen[30:], reverse=True)
     assert seen[99] == pytest.approx(1 / 70)
+
+
+@pytest.mark.parametrize("rise", [0.3, 0.5])
+def test_one_cycle_by_epoch_is_torchs_stepped_once_an_epoch(rise):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=20, pct_start=rise)
+    for seen in factors(Schedule("one_cycle_by_epoch", rise=rise), steps=60, per_epoch=3.0)[::3]:
+        assert seen == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        theirs.step() if theirs.last_epoch < 19 else None
+    same = factors(Schedule("one_cycle_by_epoch", rise=rise), steps=60, per_epoch=3.0)
+    assert same[0::3] == same[1::3] == same[2::3]
+    assert max(factors(Schedule("one_cycle_by_epoch", rise=1.2))) < 1  # a cycle that the run does not reach the top of
 
 
 def test_cyclic_has_its_peak_in_the_middle_whatever_rise_says():

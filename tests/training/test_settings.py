@@ -84,7 +84,7 @@ def test_a_field_is_set_back_to_none():
         ("epochs=1/0", "epochs is '1/0'; expected a number"),
         ("batch_size=1.5", "batch_size is '1.5'; expected a whole number"),
         ("nesterov=maybe", "nesterov is 'maybe'; expected true or false"),
-        ("schedule.kind=zigzag", "schedule.kind is 'zigzag'; expected one_cycle or cyclic or multistep"),
+        ("schedule.kind=zigzag", "schedule.kind is 'zigzag'; expected one_cycle or one_cycle_by_epoch or cyclic"),
         ("schedule.milestones=a,b", "expected numbers with commas between them"),
         ("threat=8/255", r"threat has parts; set threat.norm=... or threat.eps=... or threat.targeted=..."),
         ("method_arguments=7", r"method_arguments has parts; set method_arguments.NAME=..."),
