@@ -66,6 +66,7 @@ def load_command(name: str, host: str | None, num_classes: int | None, as_json: 
 @JSON
 def verify_files_command(name: str, as_json: bool) -> None:
     """Compare all files of NAME with their sha256. Exit code 1: one is damaged, or one that is needed is missing."""
+    from sparta_hub.artifacts import RESULTS
     from sparta_hub.hub import verify_files
 
     states = verify_files(name)
@@ -73,7 +74,8 @@ def verify_files_command(name: str, as_json: bool) -> None:
         click.echo(json.dumps([asdict(state) for state in states], indent=2))
     else:
         for state in states:
-            note = "" if state.needed or state.state != "missing" else " (only needed for the network it came from)"
+            use = "the figures of `info`" if state.name == RESULTS else "the network it came from"
+            note = "" if state.needed or state.state != "missing" else f" (only needed for {use})"
             click.echo(f"{state.state:<9}{state.name}{note}")
     if any(s.state == "damaged" or (s.needed and s.state == "missing") for s in states):
         sys.exit(1)

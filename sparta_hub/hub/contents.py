@@ -20,6 +20,7 @@ from sparta_hub.artifacts import (
 )
 from sparta_hub.errors import ArtifactError, HubError
 from sparta_hub.hub.names import resolve
+from sparta_hub.hub.results import read_results
 from sparta_hub.zoo import registry
 
 _PICKLES = frozenset({
@@ -76,6 +77,7 @@ def check_artifact_folder(folder: Path) -> Artifact:
         if state.state != "ok":
             raise ArtifactError(f"{folder / state.name} is {state.state}; save the artifact again, whole.")
     read_host(artifact)
+    read_results(folder, artifact.config)
     known = {CONFIG, CARD, "LICENSE", *artifact.config.files}
     check_files(folder, [p for p in sorted(folder.rglob("*")) if not p.is_dir()], known, {".png"})
     return artifact
