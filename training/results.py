@@ -8,6 +8,7 @@ from typing import Any
 from sparta_hub.diagnostics import Diagnosis
 from sparta_hub.evaluation import Accuracy, Flags, Gain, Report, check_same_images, paired_gain
 from sparta_hub.hosts import create_host
+from sparta_hub.threat import ThreatModel
 from training.config import TrainConfig
 from training.entries import DIAGNOSES, EVALUATIONS, RECORDS, Entry, read_entry, read_record
 from training.errors import ConfigError
@@ -19,12 +20,23 @@ WORST = "worst case of each image"
 
 @dataclass(frozen=True)
 class Figure:
-    """What every image did under one attack (``clean`` without), with where that comes from."""
+    """What every image did under one attack (``clean`` without), with where that comes from.
+
+    Args:
+        attack: in words.
+        flags: which images were right, and withstood it.
+        seconds: that it took.
+        report: where it was measured.
+        threat: of the attack; None without.
+        worst_of: the attacks whose worst for each image it is, if it is no single attack.
+    """
 
     attack: str
     flags: Flags
     seconds: float
     report: Report
+    threat: ThreatModel | None = None
+    worst_of: frozenset[str] = frozenset()
 
 
 def results_of(root: Path, entry: Entry) -> dict[str, Any]:
@@ -68,16 +80,22 @@ def reports_of(root: Path, entry: Entry) -> list[Report]:
 
 
 def figures(reports: Sequence[Report]) -> list[Figure]:
-    """Clean, every attack of every report, and the worst case of all where there are several attacks."""
+    """Clean, every attack of every report, and the worst case under each threat that has several attacks."""
     attacked = [
-        Figure(settings.words, report.robust_flags(i), report.outcome.attacks[i].seconds, report)
+        Figure(settings.words, report.robust_flags(i), report.outcome.attacks[i].seconds, report, settings.threat)
         for report in reports
         for i, settings in enumerate(report.protocol.attacks)
     ]
-    first = reports[0]
-    worst = tuple(all(flags) for flags in zip(*(figure.flags for figure in attacked), strict=True))
-    every = [Figure(WORST, worst, 0.0, first)] if len(attacked) > 1 else []
-    return [Figure("clean", first.outcome.correct, 0.0, first), *attacked, *every]
+    alike = [[f for f in attacked if f.threat == threat] for threat in dict.fromkeys(f.threat for f in attacked)]
+    worst = [_worst(found) for found in alike if len(found) > 1]
+    return [Figure("clean", reports[0].outcome.correct, 0.0, reports[0]), *attacked, *worst]
+
+
+def _worst(found: Sequence[Figure]) -> Figure:
+    """Which images withstood all attacks of one threat."""
+    flags = tuple(all(each) for each in zip(*(figure.flags for figure in found), strict=True))
+    first, names = found[0], frozenset(figure.attack for figure in found)
+    return Figure(f"{WORST}, {first.threat}", flags, 0.0, first.report, first.threat, names)
 
 
 def gains_over(own: Sequence[Report], other: Sequence[Report]) -> list[Gain]:
@@ -86,10 +104,8 @@ def gains_over(own: Sequence[Report], other: Sequence[Report]) -> list[Gain]:
     Raises:
         ReportError: they were not measured on the same images, with the same batches and seed.
     """
-    mine, theirs = figures(own), {figure.attack: figure for figure in figures(other)}
-    if {figure.attack for figure in mine} != theirs.keys():
-        theirs.pop(WORST, None)  # of other attacks
-    pairs = [(one, theirs[one.attack]) for one in mine if one.attack in theirs]
+    mine, theirs = figures(own), {(figure.attack, figure.worst_of): figure for figure in figures(other)}
+    pairs = [(one, theirs[key]) for one in mine if (key := (one.attack, one.worst_of)) in theirs]
     for one, two in pairs:
         check_same_images(one.report, two.report)
     return [paired_gain(one.attack, one.flags, two.flags) for one, two in pairs]

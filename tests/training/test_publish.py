@@ -9,7 +9,9 @@ from safetensors.torch import load_file, save_file
 
 import sparta_hub
 from sparta_hub.errors import ReportError
-from sparta_hub.evaluation import Report
+from sparta_hub.evaluation import AttackSettings, Report
+from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
+from sparta_hub.threat import ThreatModel
 from tests.training.conftest import noise
 from training.data import in_memory
 from training.engine import train
@@ -18,6 +20,7 @@ from training.errors import ConfigError
 from training.parallel import World
 from training.publish import publish
 from training.records import keep
+from training.results import figures, gains_over
 
 PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 
@@ -43,7 +46,7 @@ def test_a_run_becomes_an_artifact_that_loads(root, tiny):
     assert tiny.host in (folder / "README.md").read_text()
     results = json.loads((folder / "results.json").read_text())
     assert [row["attack"] for row in results["evaluation"]] == [
-        "clean", PGD, "fgsm, Linf 8/255", "worst case of each image",
+        "clean", PGD, "fgsm, Linf 8/255", "worst case of each image, Linf 8/255",
     ]  # fmt: skip
     for row in results["evaluation"]:
         assert {"accuracy", "low", "high", "correct", "images", "seed", "seconds", "commit", "hardware"} <= row.keys()
@@ -61,6 +64,25 @@ def test_a_run_becomes_an_artifact_that_loads(root, tiny):
     assert json.loads((folder / "results.json").read_text())["training"]["weights"] == "last"
     assert read_entry(root, "tiny").evaluations == ("tiny-2.json",)
     assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == kept
+
+
+def test_the_worst_case_is_of_one_threat_model():
+    """Two attacks untargeted at 8/255, one targeted at 16/255, image by image; a twin that lacks one has no gain."""
+
+    def report(*broken: str) -> Report:
+        small, large = ThreatModel(), ThreatModel("linf", 16 / 255, targeted=True)
+        attacks = tuple(AttackSettings(*args, {}) for args in (("a", small), ("b", large), ("c", small)))
+        tallies = tuple(Tally((True,) * 4, flags, (False,) * 4, 0, 0, 0.0)
+                        for flags in (tuple(c == "x" for c in word) for word in broken))  # fmt: skip
+        protocol = Protocol("m", "d", 4, 10, 4, 0, False, "exact", attacks[: len(broken)], "", "", "")
+        return Report(protocol, Outcome((True,) * 4, tallies), ({},))
+
+    mine = [report("x---", "-xx-", "x--x")]
+    names = ["clean", "a, Linf 8/255", "b, Linf 16/255 targeted", "c, Linf 8/255"]
+    worst = "worst case of each image, Linf 8/255"
+    assert [(f.attack, sum(f.flags)) for f in figures(mine)] == [*zip(names, (4, 3, 2, 2), strict=True), (worst, 2)]
+    assert [g.attack for g in gains_over(mine, [report("----", "----", "----")])] == [*names, worst]
+    assert [g.attack for g in gains_over(mine, [report("----", "----")])] == names[:3]
 
 
 @pytest.mark.parametrize("overhead", ["", "missing.json"])
