@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sparta_hub.diagnostics import Diagnosis
+from sparta_hub.diagnostics import QUICK, Diagnosis
 from sparta_hub.evaluation import Accuracy, Flags, Gain, Report, check_same_images, paired_gain
 from sparta_hub.hosts import create_host
 from sparta_hub.threat import ThreatModel
@@ -16,6 +16,7 @@ from training.settings import from_json
 
 OVERHEADS = Path("benchmarks/records")
 WORST = "worst case of each image"
+ITSELF = "the model itself"  # how the reason for a choice ends where no copy was as good
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def results_of(root: Path, entry: Entry) -> dict[str, Any]:
     results = {
         "training": training_row(from_json(record["config"]), record) | {"weights": entry.weights},
         "evaluation": [_row(figure) for figure in figures(reports)],
+        "copies": copies_in_words(reports),
         "remark": entry.remark,
         "comparison": in_words(entry.twin, gains) if gains else entry.comparison,
         "gains": [{"twin": entry.twin, **asdict(gain)} for gain in gains],
@@ -163,23 +165,54 @@ def in_words(twin: str, found: Sequence[Gain]) -> str:
     )
 
 
+def copies_of(reports: Sequence[Report]) -> dict[str, list[str]]:
+    """What the copies of the network were that attacks ran on, each with those attacks; see ``evaluate(speed=...)``."""
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        for settings in report.protocol.attacks:
+            for machine in report.provenance:
+                reason = str(machine.get(f"{settings} ran on", ITSELF)).rpartition("; ")[2]
+                what = reason.partition(":")[0].removeprefix("copy with ")
+                if what != ITSELF and settings.words not in found.setdefault(what, []):
+                    found[what].append(settings.words)
+    return found
+
+
+def copies_in_words(reports: Sequence[Report]) -> str:
+    """One paragraph on which attacks ran on a copy of the network; empty if none did."""
+    every = {settings.words for report in reports for settings in report.protocol.attacks}
+    return " ".join(
+        f"{'All attacks' if every <= set(attacks) else 'The attacks ' + '; '.join(attacks)} searched on a copy of "
+        f"the network ({what}), after a sample of images had shown that it is as good; whether an image is broken was "
+        "decided by the network itself."
+        for what, attacks in copies_of(reports).items()
+    )
+
+
 def diagnosis_in_words(diagnosis: Diagnosis) -> str:
-    """One paragraph: what was asked, of how many images, and what was found."""
+    """One paragraph: what was asked, with how much effort, of how many images, and what was found."""
     asked = [found.name for found in diagnosis.findings if found.verdict != "not applicable"]
     suspect = [f"{found.name}: {found.why}" for found in diagnosis.findings if found.verdict == "suspect"]
     verdict = "Suspect: " + " ".join(suspect) if suspect else "Nothing was suspect; few images prove little."
-    protocol = diagnosis.evidence.report.protocol
+    evidence, protocol = diagnosis.evidence, diagnosis.evidence.report.protocol
+    quick = [evidence.argument(i, "steps") for i in evidence.roles["iterations"]] == list(QUICK.iterations)
+    alone = " and ".join(
+        f"{protocol.attacks[i].words.removesuffix(f', {diagnosis.threat}')} alone leaves "
+        f"{evidence.report.robust(i).percent:.1f} %"
+        for i in (evidence.roles["one start"][0], evidence.roles["margin"][0])
+    )
     return (
-        f"Hidden gradients were looked for with `sparta-hub diagnose` on the first {protocol.images:,} test images, "
-        f"{diagnosis.evidence.right} of them right without attack ({', '.join(asked)}); under the worst of all attacks "
-        f"in the ball {diagnosis.worst_case:.1f} % hold. {verdict}"
+        f"Hidden gradients were looked for with `sparta-hub diagnose{' --quick' if quick else ''}` on the first "
+        f"{protocol.images:,} test images, {evidence.right} of them right without attack ({', '.join(asked)}); under "
+        f"the worst of all attacks in the ball {diagnosis.worst_case:.1f} % hold, where {alone}. {verdict}"
     )
 
 
 def _row(figure: Figure) -> dict[str, Any]:
     accuracy, report = Accuracy.of(figure.flags), figure.report
+    threat = asdict(figure.threat) if figure.threat else {}
     return {
         "attack": figure.attack, "accuracy": accuracy.percent, "low": accuracy.low, "high": accuracy.high,
         "correct": accuracy.correct, "images": accuracy.images, "seed": report.protocol.seed,
-        "seconds": round(figure.seconds, 1), **report.provenance[0],
+        "seconds": round(figure.seconds, 1), **threat, **report.provenance[0],
     }  # fmt: skip

@@ -10,7 +10,7 @@ from sparta_hub.spec import ArtifactConfig
 from sparta_hub.transfer import read_transfers
 
 _KINDS = {"training": dict, "overhead": dict, "evaluation": list, "gains": list, "reports": list, "transfers": list,
-          "remark": str, "comparison": str, "diagnosis": str}  # fmt: skip
+          "remark": str, "comparison": str, "diagnosis": str, "copies": str}  # fmt: skip
 _ROW = {"attack": str, "accuracy": int | float, "low": int | float, "high": int | float, "images": int}
 
 

@@ -13,6 +13,7 @@ from sparta_hub.evaluation import AttackSettings, Report
 from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
 from sparta_hub.threat import ThreatModel
 from tests.training.conftest import noise
+from training.card import register
 from training.data import in_memory
 from training.engine import train
 from training.entries import EVALUATIONS, read_entry, read_record
@@ -20,7 +21,7 @@ from training.errors import ConfigError
 from training.parallel import World
 from training.publish import publish
 from training.records import keep
-from training.results import figures, gains_over
+from training.results import copies_in_words, figures, gains_over
 
 PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 
@@ -85,6 +86,29 @@ def test_the_worst_case_is_of_one_threat_model():
     assert [g.attack for g in gains_over(mine, [report("----", "----")])] == names[:3]
 
 
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        (["", ""], ""),
+        (["copy with 2 BatchNorms folded, bfloat16: 0 of 64 flags differ, 1 may"] * 2,
+         "All attacks searched on a copy of the network (2 BatchNorms folded, bfloat16), after a sample of images had "
+         "shown that it is as good; whether an image is broken was decided by the network itself."),
+        (["copy with 2 BatchNorms folded, bfloat16: 9 of 64 flags differ, 1 may; the model itself",
+          "copy with 2 BatchNorms folded, bfloat16: 9 of 64 predictions differ; copy with 2 BatchNorms folded, float32:"
+          " 0 of 64 flags differ, 1 may"],
+         "The attacks b (steps 2), Linf 8/255 searched on a copy of the network (2 BatchNorms folded, float32), aft"),
+        (["the model itself: no image of the sample is right", "TypeError in a copy; the model itself"], ""),
+    ],
+)  # fmt: skip
+def test_a_card_says_which_attacks_ran_on_a_copy(reasons, words):
+    attacks = tuple(AttackSettings(name, ThreatModel(), {"steps": 2}) for name in "ab")
+    protocol = Protocol("m", "d", 1, 10, 1, 0, False, "fast", attacks, "", "", "")
+    machine = {f"{settings} ran on": reason for settings, reason in zip(attacks, reasons, strict=True) if reason}
+    told = copies_in_words([Report(protocol, Outcome((True,), ()), ({}, machine))])
+    assert told.startswith(words)
+    assert bool(told) == bool(words)
+
+
 @pytest.mark.parametrize("overhead", ["", "missing.json"])
 def test_a_card_says_what_the_set_costs(root, tiny, overhead):
     train(tiny, in_memory(tiny, noise(), World()), root / "run")
@@ -141,6 +165,23 @@ def test_a_run_of_the_first_engine_is_published(root, tiny):
     save_file(load_file(root / "new/last.safetensors"), root / "run/averaged.safetensors")
     assert sparta_hub.load(publish_run(root))(torch.rand(1, 3, 32, 32)).shape == (1, 10)
     assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == row
+
+
+def test_a_published_commit_stays_with_its_repository(root):
+    path, folder = root / "sparta_hub/registry.json", root / "model_cards/tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"files": {"activations.safetensors": "abc"}}')
+    register(root, "tiny")
+    new = json.loads(path.read_text())
+    assert new["tiny"]["repo"] == "sparta-hub/tiny"
+    released = {"tiny": {**new["tiny"], "repo": "acme/tiny", "revision": "0" * 40}}
+    path.write_text(json.dumps(released))
+    register(root, "tiny")
+    assert json.loads(path.read_text()) == released
+    (folder / "config.json").write_text('{"files": {"activations.safetensors": "def"}}')
+    register(root, "tiny")
+    changed = json.loads(path.read_text())["tiny"]
+    assert (changed["repo"], changed["revision"]) == ("acme/tiny", None)
 
 
 def test_a_run_that_is_not_finished_is_refused(root, tiny):
