@@ -15,6 +15,7 @@ import yaml
 from gradio_client import Client, handle_file
 from PIL import Image
 from transfer import fits, matrix, transferred
+from words import ABOUT
 
 import sparta_hub
 from sparta_hub.errors import SiteError
@@ -167,6 +168,13 @@ def test_nothing_else_is_named_spaces():
     from gpu import on_gpu
 
     assert on_gpu(len) is len  # here; on a Space the Hub's package is installed
+
+
+def test_the_page_and_its_read_me_promise_no_package_that_is_not_there():
+    readme = (space_cases.SPACE / "README.md").read_text(encoding="utf-8")
+    assert "sparta-hub push-space spaces/denoising ORG/NAME" in readme
+    assert "ZeroGPU was not tried" in readme
+    assert "pip install sparta-hub" not in readme + ABOUT
 
 
 def test_front_matter_and_requirements_are_complete():
