@@ -65,7 +65,10 @@ def load_command(name: str, host: str | None, num_classes: int | None, as_json: 
 @click.argument("name")
 @JSON
 def verify_files_command(name: str, as_json: bool) -> None:
-    """Compare all files of NAME with their sha256. Exit code 1: one is damaged, or one that is needed is missing."""
+    """Compare the files of NAME that its config lists with their sha256; cards and pictures have none.
+
+    Exit code 1: one is damaged, or one that is needed is missing.
+    """
     from sparta_hub.artifacts import RESULTS
     from sparta_hub.hub import verify_files
 
@@ -88,7 +91,10 @@ def verify_files_command(name: str, as_json: bool) -> None:
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
 @JSON
 def verify_command(name: str, limit: int | None, attacks: tuple[str, ...], device: str, as_json: bool) -> None:
-    """Measure again what the card of NAME says. Exit code 3: a figure lies outside the card's 95 % interval."""
+    """Measure again, without attack and under each single attack, the accuracies on the card of NAME.
+
+    Exit code 3: one lies outside the card's 95 % interval.
+    """
     from sparta_hub.hub import verify
 
     verdicts = verify(name, limit=limit, attacks=attacks, device=device, progress=True)

@@ -45,7 +45,9 @@ class FileState:
 
 
 def verify_files(name: str | Path) -> tuple[FileState, ...]:
-    """Compare every file of an artifact with its sha256; the config with the registry's, which knows short names only.
+    """Compare every file that an artifact's config lists with its sha256, and the config with the registry's.
+
+    The registry knows short names only. The card, and pictures, have no sha256 and are not looked at.
 
     Args:
         name: as for ``load``; of a repository on the Hub the files that a load needs are fetched.

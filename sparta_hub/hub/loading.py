@@ -15,6 +15,7 @@ from sparta_hub.injected import Frozen
 from sparta_hub.spec import ActivationSpec
 from sparta_hub.surgery import inject
 from sparta_hub.transfer import Transfer, read_transfers
+from sparta_hub.zoo import registry
 
 if TYPE_CHECKING:
     from sparta_hub.compatibility import Compatibility
@@ -143,6 +144,14 @@ def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, froz
     origin = artifact.spec.origin
     if origin and host_files(artifact.config) and not artifact.has_host:
         artifact = read_artifact(resolve(name, with_host=True) if is_remote(name) else artifact.folder)
+    if origin and not artifact.has_host and not artifact.tensors:
+        here = (
+            f'; in a checkout of sparta-hub: sparta_hub.load("model_cards/{name}")' if str(name) in registry() else ""
+        )
+        raise ArtifactError(
+            f"{name} is a baseline, a trained {origin.host} with {artifact.spec.family} and no activations for other "
+            f"networks, and its trained weights are not in {artifact.folder}. Load a folder that holds them{here}"
+        )
     if origin is None or not artifact.has_host:
         where = f"{origin.host}'s trained weights are not" if origin else "no trained network is"
         example = origin.host if origin else "resnet18_cifar"
