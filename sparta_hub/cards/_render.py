@@ -1,7 +1,7 @@
 """Model cards: spec and records in, README.md out. A value that is missing is an error, never a blank."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -27,7 +27,7 @@ from sparta_hub.cards._templates import (
 from sparta_hub.errors import ArtifactError
 from sparta_hub.evaluation import gain_cell, read_gain
 from sparta_hub.spec import ArtifactConfig
-from sparta_hub.transfer import Transfer, as_table, read_transfers
+from sparta_hub.transfer import IN_WORDS, Transfer, as_table, read_transfers
 
 
 def plain_card(repo: str, config: ArtifactConfig, *, values: int) -> str:
@@ -188,15 +188,22 @@ def _cost(overhead: Mapping[str, Any]) -> str:
 def _transfers(results: Mapping[str, Any]) -> str:
     rows = read_transfers(results.get("transfers", ()))
     table = transfer_table(rows)
+    return f"{TRANSFER}{_copies(rows)}\n\n{table}" if table else NO_TRANSFER
+
+
+def _copies(rows: Sequence[Transfer]) -> str:
+    """Sentences on the rows whose attacks ran on a copy; their activation is named where the others' did not."""
     on: dict[str, list[str]] = {}
     for row in rows:
-        on.setdefault(row.ran_on, []).append(f"{text(row.host)} on {text(row.dataset)}")
-    copied = "".join(
+        alike = {other.ran_on for other in rows if (other.host, other.dataset) == (row.host, row.dataset)}
+        which = f" ({IN_WORDS[row.mode]})" if len(alike) > 1 else ""
+        on.setdefault(row.ran_on, []).append(f"{text(row.host)} on {text(row.dataset)}{which}")
+    return "".join(
         f" The attacks on {', '.join(dict.fromkeys(places))} searched on a copy ({text(what)}), and the network "
         "itself decided."
-        for what, places in on.items() if what
-    )  # fmt: skip
-    return f"{TRANSFER}{copied}\n\n{table}" if table else NO_TRANSFER
+        for what, places in on.items()
+        if what
+    )
 
 
 def transfer_table(rows: Iterable[Transfer]) -> str:

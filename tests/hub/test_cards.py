@@ -109,6 +109,9 @@ def test_a_card_says_what_attacks_ran_on():
     assert "\n\nOn a copy.\n\n" in card
     assert "The attacks on a on gtsrb searched on a copy (3 BatchNorms folded), and the network itself decided." in card
     assert "on b on gtsrb" not in card
+    rows[1]["host"], rows[1]["mode"] = "a", "relu"  # one of two at the same place
+    card = render_card("n", config("x"), with_rows("clean") | {"transfers": rows}, values=1)
+    assert "The attacks on a on gtsrb (frozen) searched on a copy (3 BatchNorms folded), and" in card
 
 
 @pytest.mark.parametrize(("dataset", "known"), [("cifar10", "uoft-cs/cifar10"), ("mine", "mine")])
