@@ -68,11 +68,15 @@ def read_config(folder: Path) -> ArtifactConfig:
         raise ArtifactError(f"{folder} has no {CONFIG}; expected an artifact folder as sparta_hub.save writes it.")
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise ArtifactError(f"{path} has {path.stat().st_size:,} bytes; a config has a few thousand.")
+    return ArtifactConfig.from_json(read_json(path))
+
+
+def read_json(path: Path) -> Any:
+    """Parse a file of an artifact; an ``ArtifactError`` if it is not JSON."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path} is not JSON ({error}); download or save the artifact again.") from error
-    return ArtifactConfig.from_json(value)
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -86,7 +90,7 @@ def read_artifact(folder: Path) -> Artifact:
     if WEIGHTS not in config.files:
         raise ArtifactError(f"{folder / CONFIG} gives no sha256 for {WEIGHTS}; save the artifact again.")
     path = folder / WEIGHTS
-    _check_file(path, config.files[WEIGHTS])
+    check_file(path, config.files[WEIGHTS])
     tensors = read_tensors(path)
     _check_count(config.activation, tensors)
     build_modules(config.activation, tensors)  # refuses anything that does not fit, without needing a host
@@ -97,7 +101,7 @@ def read_host(artifact: Artifact) -> dict[str, Tensor]:
     """Read the trained host's weights (its own state-dict names) from the shards, as float32."""
     tensors: dict[str, Tensor] = {}
     for name in host_files(artifact.config):
-        _check_file(artifact.folder / name, artifact.config.files[name])
+        check_file(artifact.folder / name, artifact.config.files[name])
         tensors |= read_tensors(artifact.folder / name)
     return {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
 
@@ -204,7 +208,8 @@ def _write(path: Path, blob: bytes) -> None:
     part.replace(path)
 
 
-def _check_file(path: Path, digest: str) -> None:
+def check_file(path: Path, digest: str) -> None:
+    """Raise ``ArtifactError`` if a file is not there or has another sha256 than ``config.json`` says."""
     if not path.is_file():
         raise ArtifactError(f"{path} is missing, but {CONFIG} lists it; download or save the artifact again.")
     if (seen := sha256_of(path)) != digest:

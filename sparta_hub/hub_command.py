@@ -65,7 +65,11 @@ def load_command(name: str, host: str | None, num_classes: int | None, as_json: 
 @click.argument("name")
 @JSON
 def verify_files_command(name: str, as_json: bool) -> None:
-    """Compare all files of NAME with their sha256. Exit code 1: one is damaged, or one that is needed is missing."""
+    """Compare the files of NAME that its config lists with their sha256; cards and pictures have none.
+
+    Exit code 1: one is damaged, or one that is needed is missing.
+    """
+    from sparta_hub.artifacts import RESULTS
     from sparta_hub.hub import verify_files
 
     states = verify_files(name)
@@ -73,7 +77,8 @@ def verify_files_command(name: str, as_json: bool) -> None:
         click.echo(json.dumps([asdict(state) for state in states], indent=2))
     else:
         for state in states:
-            note = "" if state.needed or state.state != "missing" else " (only needed for the network it came from)"
+            use = "the figures of `info`" if state.name == RESULTS else "the network it came from"
+            note = "" if state.needed or state.state != "missing" else f" (only needed for {use})"
             click.echo(f"{state.state:<9}{state.name}{note}")
     if any(s.state == "damaged" or (s.needed and s.state == "missing") for s in states):
         sys.exit(1)
@@ -86,7 +91,10 @@ def verify_files_command(name: str, as_json: bool) -> None:
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
 @JSON
 def verify_command(name: str, limit: int | None, attacks: tuple[str, ...], device: str, as_json: bool) -> None:
-    """Measure again what the card of NAME says. Exit code 3: a figure lies outside the card's 95 % interval."""
+    """Measure again, without attack and under each single attack, the accuracies on the card of NAME.
+
+    Exit code 3: one lies outside the card's 95 % interval.
+    """
     from sparta_hub.hub import verify
 
     verdicts = verify(name, limit=limit, attacks=attacks, device=device, progress=True)

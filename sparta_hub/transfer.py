@@ -31,6 +31,7 @@ class Transfer:
         accuracies: by attack, ``clean`` first, on the first images of the test split.
         gains: over the ReLU network of the same place and seed, image by image; empty for that network itself, and
             where there is none.
+        ran_on: what the copy of the network was that attacks ran on; empty if they ran on the network itself.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Transfer:
     threat: str
     accuracies: Mapping[str, Accuracy]
     gains: tuple[Gain, ...] = ()
+    ran_on: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``results.json``."""
@@ -100,6 +102,7 @@ def _from_json(row: Mapping[str, Any]) -> Transfer:
             for found in row["accuracies"]
         },
         gains=tuple(read_gain(gain) for gain in row["gains"]),
+        ran_on=_of(str, row.get("ran_on", "")),
     )  # fmt: skip
 
 

@@ -526,4 +526,6 @@ def test_the_table_and_the_bar(capsys):
     assert lines[0].split() == ["clean", "90.0", "%", "[59.6,", "98.2]"]
     assert "pgd(steps=3), Linf 8/255" in lines[1]
     assert "3 forward, 3 backward" in lines[1]
-    assert lines[3].startswith("worst case of each image")
+    assert lines[3].startswith("worst case of each image  ")
+    both = run([pgd_attack(), pgd_attack(ThreatModel("l2", 0.5, targeted=True)), shifted(0.01)]).table()
+    assert both.splitlines()[4].startswith("worst case of each image, over Linf 8/255 and L2 0.5 targeted  ")

@@ -1,6 +1,7 @@
 """Transfers in results.json: read back as written, refused if they are something else, shown as text."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,10 @@ def rows():
 def test_read_back_as_written():
     assert read_transfers(rows()) == (FROZEN, RELU)
     assert read_transfers(()) == ()
+    copied = replace(FROZEN, ran_on="3 BatchNorms folded")
+    assert read_transfers([copied.to_json()]) == (copied,)
+    older = {key: value for key, value in FROZEN.to_json().items() if key != "ran_on"}
+    assert read_transfers([older]) == (FROZEN,)
 
 
 def test_the_table():

@@ -74,14 +74,17 @@ def _rewrite_card(root: Path, name: str) -> None:
 
 
 def register(root: Path, name: str) -> None:
-    """Put the checksums of ``model_cards/NAME`` into the registry; changed files are no longer the published commit."""
+    """Put the checksums of ``model_cards/NAME`` into the registry; changed files are no longer the published commit.
+
+    The repository stays: a commit means nothing in another one.
+    """
     path, folder = root / "sparta_hub" / "registry.json", root / "model_cards" / name
     rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     listed = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["files"]
     files = {CONFIG: sha256_of(folder / CONFIG), **listed}
     old = rows.get(name, {})
     revision = old.get("revision") if old.get("files") == files else None
-    rows[name] = {"repo": f"{NAMESPACE}/{name}", "revision": revision, "files": files}
+    rows[name] = {"repo": old.get("repo", f"{NAMESPACE}/{name}"), "revision": revision, "files": files}
     write_whole(path, (json.dumps(dict(sorted(rows.items())), indent=2) + "\n").encode())
 
 

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sparta_hub.diagnostics import Diagnosis
+from sparta_hub.diagnostics import QUICK, Diagnosis
 from sparta_hub.evaluation import Accuracy, Flags, Gain, Report, check_same_images, paired_gain
 from sparta_hub.hosts import create_host
+from sparta_hub.threat import ThreatModel
 from training.config import TrainConfig
 from training.entries import DIAGNOSES, EVALUATIONS, RECORDS, Entry, read_entry, read_record
 from training.errors import ConfigError
@@ -15,16 +16,28 @@ from training.settings import from_json
 
 OVERHEADS = Path("benchmarks/records")
 WORST = "worst case of each image"
+ITSELF = "the model itself"  # how the reason for a choice ends where no copy was as good
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What every image did under one attack (``clean`` without), with where that comes from."""
+    """What every image did under one attack (``clean`` without), with where that comes from.
+
+    Args:
+        attack: in words.
+        flags: which images were right, and withstood it.
+        seconds: that it took.
+        report: where it was measured.
+        threat: of the attack; None without.
+        worst_of: the attacks whose worst for each image it is, if it is no single attack.
+    """
 
     attack: str
     flags: Flags
     seconds: float
     report: Report
+    threat: ThreatModel | None = None
+    worst_of: frozenset[str] = frozenset()
 
 
 def results_of(root: Path, entry: Entry) -> dict[str, Any]:
@@ -39,6 +52,7 @@ def results_of(root: Path, entry: Entry) -> dict[str, Any]:
     results = {
         "training": training_row(from_json(record["config"]), record) | {"weights": entry.weights},
         "evaluation": [_row(figure) for figure in figures(reports)],
+        "copies": copies_in_words(reports),
         "remark": entry.remark,
         "comparison": in_words(entry.twin, gains) if gains else entry.comparison,
         "gains": [{"twin": entry.twin, **asdict(gain)} for gain in gains],
@@ -68,16 +82,22 @@ def reports_of(root: Path, entry: Entry) -> list[Report]:
 
 
 def figures(reports: Sequence[Report]) -> list[Figure]:
-    """Clean, every attack of every report, and the worst case of all where there are several attacks."""
+    """Clean, every attack of every report, and the worst case under each threat that has several attacks."""
     attacked = [
-        Figure(settings.words, report.robust_flags(i), report.outcome.attacks[i].seconds, report)
+        Figure(settings.words, report.robust_flags(i), report.outcome.attacks[i].seconds, report, settings.threat)
         for report in reports
         for i, settings in enumerate(report.protocol.attacks)
     ]
-    first = reports[0]
-    worst = tuple(all(flags) for flags in zip(*(figure.flags for figure in attacked), strict=True))
-    every = [Figure(WORST, worst, 0.0, first)] if len(attacked) > 1 else []
-    return [Figure("clean", first.outcome.correct, 0.0, first), *attacked, *every]
+    alike = [[f for f in attacked if f.threat == threat] for threat in dict.fromkeys(f.threat for f in attacked)]
+    worst = [_worst(found) for found in alike if len(found) > 1]
+    return [Figure("clean", reports[0].outcome.correct, 0.0, reports[0]), *attacked, *worst]
+
+
+def _worst(found: Sequence[Figure]) -> Figure:
+    """Which images withstood all attacks of one threat."""
+    flags = tuple(all(each) for each in zip(*(figure.flags for figure in found), strict=True))
+    first, names = found[0], frozenset(figure.attack for figure in found)
+    return Figure(f"{WORST}, {first.threat}", flags, 0.0, first.report, first.threat, names)
 
 
 def gains_over(own: Sequence[Report], other: Sequence[Report]) -> list[Gain]:
@@ -86,10 +106,8 @@ def gains_over(own: Sequence[Report], other: Sequence[Report]) -> list[Gain]:
     Raises:
         ReportError: they were not measured on the same images, with the same batches and seed.
     """
-    mine, theirs = figures(own), {figure.attack: figure for figure in figures(other)}
-    if {figure.attack for figure in mine} != theirs.keys():
-        theirs.pop(WORST, None)  # of other attacks
-    pairs = [(one, theirs[one.attack]) for one in mine if one.attack in theirs]
+    mine, theirs = figures(own), {(figure.attack, figure.worst_of): figure for figure in figures(other)}
+    pairs = [(one, theirs[key]) for one in mine if (key := (one.attack, one.worst_of)) in theirs]
     for one, two in pairs:
         check_same_images(one.report, two.report)
     return [paired_gain(one.attack, one.flags, two.flags) for one, two in pairs]
@@ -147,23 +165,54 @@ def in_words(twin: str, found: Sequence[Gain]) -> str:
     )
 
 
+def copies_of(reports: Sequence[Report]) -> dict[str, list[str]]:
+    """What the copies of the network were that attacks ran on, each with those attacks; see ``evaluate(speed=...)``."""
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        for settings in report.protocol.attacks:
+            for machine in report.provenance:
+                reason = str(machine.get(f"{settings} ran on", ITSELF)).rpartition("; ")[2]
+                what = reason.partition(":")[0].removeprefix("copy with ")
+                if what != ITSELF and settings.words not in found.setdefault(what, []):
+                    found[what].append(settings.words)
+    return found
+
+
+def copies_in_words(reports: Sequence[Report]) -> str:
+    """One paragraph on which attacks ran on a copy of the network; empty if none did."""
+    every = {settings.words for report in reports for settings in report.protocol.attacks}
+    return " ".join(
+        f"{'All attacks' if every <= set(attacks) else 'The attacks ' + '; '.join(attacks)} searched on a copy of "
+        f"the network ({what}), after a sample of images had shown that it is as good; whether an image is broken was "
+        "decided by the network itself."
+        for what, attacks in copies_of(reports).items()
+    )
+
+
 def diagnosis_in_words(diagnosis: Diagnosis) -> str:
-    """One paragraph: what was asked, of how many images, and what was found."""
+    """One paragraph: what was asked, with how much effort, of how many images, and what was found."""
     asked = [found.name for found in diagnosis.findings if found.verdict != "not applicable"]
     suspect = [f"{found.name}: {found.why}" for found in diagnosis.findings if found.verdict == "suspect"]
     verdict = "Suspect: " + " ".join(suspect) if suspect else "Nothing was suspect; few images prove little."
-    protocol = diagnosis.evidence.report.protocol
+    evidence, protocol = diagnosis.evidence, diagnosis.evidence.report.protocol
+    quick = [evidence.argument(i, "steps") for i in evidence.roles["iterations"]] == list(QUICK.iterations)
+    alone = " and ".join(
+        f"{protocol.attacks[i].words.removesuffix(f', {diagnosis.threat}')} alone leaves "
+        f"{evidence.report.robust(i).percent:.1f} %"
+        for i in (evidence.roles["one start"][0], evidence.roles["margin"][0])
+    )
     return (
-        f"Hidden gradients were looked for with `sparta-hub diagnose` on the first {protocol.images:,} test images, "
-        f"{diagnosis.evidence.right} of them right without attack ({', '.join(asked)}); under the worst of all attacks "
-        f"in the ball {diagnosis.worst_case:.1f} % hold. {verdict}"
+        f"Hidden gradients were looked for with `sparta-hub diagnose{' --quick' if quick else ''}` on the first "
+        f"{protocol.images:,} test images, {evidence.right} of them right without attack ({', '.join(asked)}); under "
+        f"the worst of all attacks in the ball {diagnosis.worst_case:.1f} % hold, where {alone}. {verdict}"
     )
 
 
 def _row(figure: Figure) -> dict[str, Any]:
     accuracy, report = Accuracy.of(figure.flags), figure.report
+    threat = asdict(figure.threat) if figure.threat else {}
     return {
         "attack": figure.attack, "accuracy": accuracy.percent, "low": accuracy.low, "high": accuracy.high,
         "correct": accuracy.correct, "images": accuracy.images, "seed": report.protocol.seed,
-        "seconds": round(figure.seconds, 1), **report.provenance[0],
+        "seconds": round(figure.seconds, 1), **threat, **report.provenance[0],
     }  # fmt: skip

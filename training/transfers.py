@@ -11,7 +11,7 @@ from sparta_hub.transfer import Mode, Transfer
 from sparta_hub.zoo import read_registry
 from training.config import TrainConfig
 from training.entries import RECORDS, Entry, entries, read_record
-from training.results import figures, gains_over, reports_of
+from training.results import copies_of, figures, gains_over, reports_of
 from training.settings import from_json
 
 
@@ -64,4 +64,5 @@ def _rows(root: Path, name: str, there: list[tuple[Mode | None, _Network]]) -> I
                 name, config.host, config.dataset, mode, config.seed, config.name, config.epochs, str(config.threat),
                 {figure.attack: Accuracy.of(figure.flags) for figure in figures(reports)},
                 tuple(gains_over(reports, relu)) if relu and mode != "relu" else (),
+                "; ".join(copies_of(reports)),
             )  # fmt: skip

@@ -17,7 +17,7 @@ from images import MAX_BYTES, Upload, UploadError, read_upload
 from networks import HERE, find_entries
 from page import wrap
 from pictures import data_uri
-from show import Screen, Show, make_scene_of, make_screen, open_show
+from show import Show, make_scene_of, open_show, panels
 from state import State, from_query
 from transfer import HOSTS, activation_sets, fits, matrix, transferred
 from words import ABOUT, INTRO, TITLE
@@ -96,22 +96,15 @@ class Outputs:
         return [self.verdict, self.networks, self.sites, self.table, self.charts, self.code, self.downloads]
 
 
-def panels(screen: Screen) -> list[str]:
-    """What the outputs show of a screen."""
-    wrapped = (screen.verdict, screen.networks, screen.sites, screen.table, screen.charts)
-    return [*map(wrap, wrapped), screen.code, wrap(screen.downloads)]
-
-
 def build(show: Show) -> gr.Blocks:
     """The page; its first screen is complete before anybody clicks."""
     first = show.first
     classes = {name: entry.classes for name, entry in show.entries.items()}
     sites = {name: [site.name for site in entry.info.spec.sites] for name, entry in show.entries.items()}
-    start = make_screen(show, first)
 
-    @on_gpu
-    def draw(state: State, upload: Upload | None) -> Screen:
-        return make_screen(show, state, upload)
+    @on_gpu  # perhaps in another process: what comes and goes is text, numbers and the visitor's picture
+    def draw(state: State, upload: Upload | None) -> list[str]:
+        return panels(show, state, upload)
 
     @on_gpu
     def measure(state: State, upload: Upload | None) -> dict[str, Any]:
@@ -122,7 +115,7 @@ def build(show: Show) -> gr.Blocks:
     ) -> list[str]:
         state = State(image or "", model, site, eps, steps, "" if target == UNTARGETED else target)
         try:
-            return panels(draw(state, upload))
+            return draw(state, upload)
         except SpartaError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -156,7 +149,7 @@ def build(show: Show) -> gr.Blocks:
             return [*inputs, UNTARGETED, first.site, *[gr.skip() for _ in outputs.list()]]
         target = gr.Dropdown(choices=targets(state.model), value=state.target or UNTARGETED)
         site = gr.Radio(choices=sites[state.model], value=state.site)
-        return [*inputs, target, site, *panels(draw(state, None))]
+        return [*inputs, target, site, *draw(state, None)]
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as app:
         gr.HTML(wrap(INTRO))
@@ -164,7 +157,7 @@ def build(show: Show) -> gr.Blocks:
             with gr.Column(scale=1, min_width=280):
                 choices, button = inputs_of(show, targets(first.model), sites[first.model])
             with gr.Column(scale=3, min_width=300):
-                outputs = outputs_of(panels(start), choices.site, show)
+                outputs = outputs_of(panels(show, first), choices.site, show)
         gr.HTML(wrap(ABOUT))
 
         event = {"inputs": choices.list(), "outputs": outputs.list(), "concurrency_id": "network",

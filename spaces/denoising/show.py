@@ -152,6 +152,13 @@ def make_screen(show: Show, state: State, upload: Upload | None = None) -> Scree
     )
 
 
+def panels(show: Show, state: State, upload: Upload | None = None) -> list[str]:
+    """What the outputs of the app show: of a screen its text alone, which can come from another process."""
+    screen = make_screen(show, state, upload)
+    wrapped = (screen.verdict, screen.networks, screen.sites, screen.table, screen.charts)
+    return [*map(page.wrap, wrapped), screen.code, page.wrap(screen.downloads)]
+
+
 def accuracy_chart(show: Show, entries: Sequence[Entry]) -> str:
     """Accuracy against ε of each network, with its record; where it is missing or stale, a sentence."""
     found = [(entry, show.stored[entry.name]) for entry in entries if entry.name in show.stored]

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any
 
 from networks import Entry
 from show import Show
 
 import sparta_hub
-from sparta_hub.errors import SpartaError
 from sparta_hub.hub import Info
-from sparta_hub.transfer import Transfer, as_table, read_transfers
+from sparta_hub.transfer import as_table, read_transfers
 
 HOSTS = ("resnet18_cifar", "resnet34_cifar", "resnet50_cifar", "resnet18", "resnet34", "resnet50", "resnext50_32x4d",
          "seresnet33ts", "resnest14d", "skresnet18")  # fmt: skip
@@ -48,7 +46,7 @@ def matrix(entries: Iterable[Entry]) -> str:
         (entry.name, entry.origin.host, entry.origin.dataset, str(row["attack"]),
          f"{row['accuracy']:.1f} % [{row['low']:.1f}, {row['high']:.1f}]", f"{row['images']:,}")
         for entry in entries
-        for row in _evaluations(entry.info.results)
+        for row in entry.info.results.get("evaluation", ())
     ]  # fmt: skip
     caption = "What was measured of the networks on this page, with 95 % intervals, from their records."
     return _table(caption, ("network", "host", "data", "attack", "accuracy", "images"), rows)
@@ -56,7 +54,7 @@ def matrix(entries: Iterable[Entry]) -> str:
 
 def transferred(found: Mapping[str, Info]) -> str:
     """Where the sets were put into other networks or trained on other data, beside what was trained alike there."""
-    table = as_table(row for info in found.values() for row in _transfers(info))
+    table = as_table(row for info in found.values() for row in read_transfers(info.results.get("transfers", ())))
     if not table:
         return "<p>No transfer of these sets was measured yet.</p>"
     caption = (
@@ -65,14 +63,6 @@ def transferred(found: Mapping[str, Info]) -> str:
     )
     head, *rows = table
     return _table(caption, head, rows)
-
-
-def _transfers(info: Info) -> tuple[Transfer, ...]:
-    """Rows that cannot be read are left out: one damaged artifact does not take the page down."""
-    try:
-        return read_transfers(info.results.get("transfers", ()))
-    except SpartaError:
-        return ()
 
 
 def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -86,9 +76,3 @@ def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> 
         f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(caption)}'><table class='records'>"
         f"<caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
-
-
-def _evaluations(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [
-        row for row in results.get("evaluation", []) if {"attack", "accuracy", "low", "high", "images"} <= row.keys()
-    ]

@@ -14,7 +14,7 @@ that withstands PGD here may fall to another attack, and none of this certifies 
 its own, with full knowledge of its weights (white box), by PGD from one random start. Uploads are cut to a square,
 shrunk to the size that the network knows (32 × 32), and deleted within two hours. The networks know ten classes and
 call everything one of them.</p>
-<p>Code: SPARTA Hub (<code>pip install sparta-hub</code>), Apache-2.0, an independent implementation of Guo et al.,
+<p>Code: SPARTA Hub, Apache-2.0, not on PyPI yet, an independent implementation of Guo et al.,
 <a href="https://arxiv.org/abs/2105.08269">arXiv:2105.08269</a>. Examples: the first CIFAR-10 test image of each
 class (Krizhevsky 2009, <a href="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf">Learning Multiple
 Layers of Features from Tiny Images</a>).</p>"""

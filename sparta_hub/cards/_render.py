@@ -1,6 +1,7 @@
 """Model cards: spec and records in, README.md out. A value that is missing is an error, never a blank."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -8,19 +9,25 @@ from sparta_hub.cards._escape import code, line, paragraph, text
 from sparta_hub.cards._templates import (
     BASELINE,
     COST,
+    ELSEWHERE,
+    HUB_IDS,
+    INSTALL,
     LICENCES,
+    NO_AUTOATTACK,
     NO_COST,
     NO_DIAGNOSIS,
     NO_TRANSFER,
     PLAIN,
     SET,
+    SOURCE,
     TEMPLATE,
     TRANSFER,
+    UPPER_BOUND,
 )
 from sparta_hub.errors import ArtifactError
 from sparta_hub.evaluation import gain_cell, read_gain
 from sparta_hub.spec import ArtifactConfig
-from sparta_hub.transfer import Transfer, as_table, read_transfers
+from sparta_hub.transfer import IN_WORDS, Transfer, as_table, read_transfers
 
 
 def plain_card(repo: str, config: ArtifactConfig, *, values: int) -> str:
@@ -39,6 +46,7 @@ def plain_card(repo: str, config: ArtifactConfig, *, values: int) -> str:
         repo=code(repo),
         family=text(spec.family),
         values=f"{values:,}",
+        install=INSTALL,
         sites=", ".join(text(site.name) for site in spec.sites[:40]),
         host=code(origin.host) if origin else "resnet18",
         where=f"{text(origin.host)} on {text(origin.dataset)}, {text(origin.threat)}" if origin else "no known way",
@@ -58,7 +66,7 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
         name: its short name.
         config: its ``config.json``.
         results: its ``results.json``: ``training`` (one record), ``evaluation`` (a list), ``remark``, ``comparison``,
-            and ``diagnosis``, a paragraph, if there was one.
+            and the paragraphs ``diagnosis`` and ``copies`` (what attacks ran on), if there are any.
         values: numbers in its file of weights.
 
     Raises:
@@ -71,12 +79,11 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
         raise ArtifactError(f"{name} has no origin in its config; a card cannot say where it was trained.")
     try:
         training, evaluation = results["training"], results["evaluation"]
-        gains = [read_gain(row) for row in results.get("gains", ())]
         body = Template(TEMPLATE).substitute(
             name=code(name),
             opening=_opening(name, config, values),
-            diagnosis=paragraph(results.get("diagnosis", NO_DIAGNOSIS)),
-            channels="/".join(str(site.channels) for site in config.activation.sites),
+            install=INSTALL,
+            limits=_limits(evaluation, results.get("diagnosis", NO_DIAGNOSIS if values else "")),
             host=text(origin.host),
             stem=text(origin.stem),
             num_classes=origin.num_classes,
@@ -84,17 +91,15 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
             dataset=text(origin.dataset),
             threat=text(origin.threat),
             count=f"{max(row['images'] for row in evaluation):,}",
-            rows="\n".join(
-                f"| {text(r['attack'])} | {r['accuracy']:.1f} % | {r['low']:.1f}–{r['high']:.1f} "
-                f"| {gain_cell(gains, r['attack'])} | {r['images']:,} |"
-                for r in evaluation
-            ),
+            table=_table(results),
+            copies=paragraph(results.get("copies", "")),
             minutes=f"{training['seconds'] / 60:.0f}",
             images=f"{training['images']:,}",
             steps=f"{training['steps']:,}",
             remark=paragraph(results["remark"]),
             cost=_cost(results["overhead"]) if values else NO_COST,
-            transfer=_transfers(results),
+            elsewhere=_elsewhere(name, config, results) if values else "",
+            source=SOURCE if config.activation.family == "sparta" else "",
             licence=LICENCES.get(origin.dataset, f"{text(origin.dataset)}, whose terms are not known here"),
             comparison=paragraph(results["comparison"]),
             **{k: code(training[k]) for k in ("recipe", "commit")},
@@ -107,23 +112,54 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
         library_name="sparta-hub",
         pipeline_tag="image-classification",
         tags=["adversarial-robustness", "activation-function", "timm", line(config.activation.family)],
-        datasets=[line(origin.dataset)],
+        datasets=[HUB_IDS.get(origin.dataset, line(origin.dataset))],
         model_name=name,
         eval_results=[
             EvalResult(
                 task_type="image-classification",
-                dataset_type=line(origin.dataset),
+                dataset_type=HUB_IDS.get(origin.dataset, line(origin.dataset)),
                 dataset_name=line(origin.dataset),
                 dataset_split="test",
                 metric_type="accuracy",
                 metric_name=f"accuracy, {line(row['attack'])}",
                 metric_value=row["accuracy"],
-                metric_args={"n_examples": row["images"], "attack": line(row["attack"])},
+                metric_args={"n_examples": row["images"], "attack": line(row["attack"]), **_conditions(row)},
             )
             for row in evaluation
         ],
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{body}"
+    body = re.sub(r"\n{3,}", "\n\n", body)  # where a section does not apply
+    return f"---\n{data.to_yaml()}\n---\n\n{body.rstrip()}\n"
+
+
+def _table(results: Mapping[str, Any]) -> str:
+    """Accuracies, beside the gains if there are any."""
+    gains = [read_gain(row) for row in results.get("gains", ())]
+    lines = [("attack", "accuracy", "95 % interval", "gain", "images"), ("---",) * 5] + [
+        (text(row["attack"]), f"{row['accuracy']:.1f} %", f"{row['low']:.1f}–{row['high']:.1f}",
+         gain_cell(gains, row["attack"]), f"{row['images']:,}") for row in results["evaluation"]
+    ]  # fmt: skip
+    return _markdown(lines if gains else [(*cells[:3], cells[4]) for cells in lines])
+
+
+def _limits(evaluation: Iterable[Mapping[str, Any]], diagnosis: str) -> str:
+    """What the figures cannot say, and what a diagnosis found."""
+    thorough = any(row["attack"].startswith(("autoattack", "thesis-aa")) for row in evaluation)
+    return " ".join(filter(None, ("" if thorough else NO_AUTOATTACK, UPPER_BOUND, paragraph(diagnosis))))
+
+
+def _conditions(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Seed and threat model of a figure, for the metadata: here they survive, beside the data set they would not."""
+    return {key: row[key] for key in ("seed", "norm", "eps", "targeted") if key in row}
+
+
+def _elsewhere(name: str, config: ArtifactConfig, results: Mapping[str, Any]) -> str:
+    """What happens in other networks, and which ones there are; a baseline has nothing to put there."""
+    return Template(ELSEWHERE).substitute(
+        name=code(name),
+        transfer=_transfers(results),
+        channels="/".join(str(site.channels) for site in config.activation.sites),
+    )
 
 
 def _opening(name: str, config: ArtifactConfig, values: int) -> str:
@@ -150,8 +186,24 @@ def _cost(overhead: Mapping[str, Any]) -> str:
 
 
 def _transfers(results: Mapping[str, Any]) -> str:
-    table = transfer_table(read_transfers(results.get("transfers", ())))
-    return f"{TRANSFER}\n\n{table}" if table else NO_TRANSFER
+    rows = read_transfers(results.get("transfers", ()))
+    table = transfer_table(rows)
+    return f"{TRANSFER}{_copies(rows)}\n\n{table}" if table else NO_TRANSFER
+
+
+def _copies(rows: Sequence[Transfer]) -> str:
+    """Sentences on the rows whose attacks ran on a copy; their activation is named where the others' did not."""
+    on: dict[str, list[str]] = {}
+    for row in rows:
+        alike = {other.ran_on for other in rows if (other.host, other.dataset) == (row.host, row.dataset)}
+        which = f" ({IN_WORDS[row.mode]})" if len(alike) > 1 else ""
+        on.setdefault(row.ran_on, []).append(f"{text(row.host)} on {text(row.dataset)}{which}")
+    return "".join(
+        f" The attacks on {', '.join(dict.fromkeys(places))} searched on a copy ({text(what)}), and the network "
+        "itself decided."
+        for what, places in on.items()
+        if what
+    )
 
 
 def transfer_table(rows: Iterable[Transfer]) -> str:
@@ -160,4 +212,8 @@ def transfer_table(rows: Iterable[Transfer]) -> str:
     if not lines:
         return ""
     own = [(*map(text, line[:3]), *line[3:]) for line in lines]  # names may be a stranger's, figures are ours
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (tuple(map(text, head)), ("---",) * len(head), *own))
+    return _markdown([tuple(map(text, head)), ("---",) * len(head), *own])
+
+
+def _markdown(lines: Iterable[Iterable[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

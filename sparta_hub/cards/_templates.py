@@ -5,6 +5,8 @@ TEMPLATE = """\
 
 $opening
 
+$install
+
 ## Where it was trained
 
 | | |
@@ -24,9 +26,9 @@ $remark
 On the network it was trained in, with averaged weights, on the first $count images of $dataset's test split, in the
 official order. Images that are misclassified already count as broken.
 
-| attack | accuracy | 95 % interval | gain | images |
-|---|---|---|---|---|
-$rows
+$table
+
+$copies
 
 $comparison
 
@@ -34,6 +36,27 @@ $comparison
 
 $cost
 
+$elsewhere
+
+## Limits
+
+A research artifact, **not a certified defence**: it was measured against the attacks named above and no others.
+$limits
+
+## How to verify
+
+`sparta-hub verify-files $name` compares the files that have a checksum in `config.json`: weights and `results.json`,
+not this card. `sparta-hub verify $name --limit 100` measures accuracy without attack and under each single attack
+again, on the first 100 of the same images with the same seed, and says how many images differ and whether each accuracy
+lies in its interval; it does not measure worst cases, gains, cost or other networks. The flags of every image are in
+`results.json`.
+
+## Licence and source
+
+Weights: Apache-2.0. Data: $licence. $source
+"""
+
+ELSEWHERE = """\
 ## Transfer
 
 $transfer
@@ -41,24 +64,18 @@ $transfer
 ## Hosts
 
 Any timm network whose stages have $channels channels after the addition: `sparta-hub check $name MODEL` says whether
-one fits, and which do.
+one fits, and which do."""
 
-## Limits
+INSTALL = "To install sparta-hub, type `pip install -e .` in a checkout of it; it is not on PyPI yet."
 
-A research artifact, **not a certified defence**: it was measured against the attacks named above and no others.
-$diagnosis
+NO_AUTOATTACK = "AutoAttack has not been run."
 
-## How to verify
+UPPER_BOUND = "The accuracies under attack are upper bounds: a stronger attack may break more images."
 
-`sparta-hub verify-files $name` compares every file with its checksum. `sparta-hub verify $name --limit 100` measures
-the figures above again, on the first 100 of the same images with the same attacks and seed, and says how many images
-differ and whether each accuracy lies in its interval. The flags of every image are in `results.json`.
-
-## Licence and source
-
-Weights: Apache-2.0. An independent implementation of *Sparta: Spatially Attentive and Adversarially Robust Activation*
-(Guo et al., [arXiv:2105.08269](https://arxiv.org/abs/2105.08269)); the wiring was reconstructed from the paper's text.
-Data: $licence.
+SOURCE = """\
+An independent implementation of *Sparta:
+Spatially Attentive and Adversarially Robust Activation* (Guo et al.,
+[arXiv:2105.08269](https://arxiv.org/abs/2105.08269)); the wiring was reconstructed from the paper's text.
 
 ```bibtex
 @article{guo2021sparta,
@@ -67,8 +84,13 @@ Data: $licence.
   journal = {arXiv preprint arXiv:2105.08269},
   year = {2021}
 }
-```
-"""
+```"""
+
+HUB_IDS = {
+    "cifar10": "uoft-cs/cifar10",
+    "cifar100": "uoft-cs/cifar100",
+    "fashion_mnist": "zalando-datasets/fashion_mnist",
+}
 
 LICENCES = {
     "cifar10": "CIFAR-10 (Krizhevsky 2009), which carries no explicit licence",
@@ -133,6 +155,8 @@ import sparta_hub
 
 model = sparta_hub.load("$repo", model="$host", num_classes=10, frozen=True)
 ```
+
+$install
 
 Trained in $where. **Nothing was measured for this card**: it says nothing of accuracy or robustness, and is no
 certified defence.

@@ -7,11 +7,13 @@ from sparta_hub.diagnostics._diagnosis import Diagnosis
 from sparta_hub.diagnostics._evidence import Evidence, Finding
 from sparta_hub.diagnostics._landscape import LossLandscape, loss_landscape
 from sparta_hub.diagnostics._loss_curve import LossCurve, attack_loss_curve
+from sparta_hub.diagnostics._plan import QUICK
 from sparta_hub.diagnostics._plot import plot
 from sparta_hub.diagnostics._probes import Probes
 
 __all__ = [
     "CHECKS",
+    "QUICK",
     "Diagnosis",
     "Evidence",
     "Finding",

@@ -84,7 +84,7 @@ def gains(first: Report, second: Report) -> tuple[Gain, ...]:
         for i, settings in enumerate(first.protocol.attacks)
     ]
     clean = paired_gain("clean", first.outcome.correct, second.outcome.correct)
-    return (clean, *attacks, paired_gain("worst case of each image", first.worst_case_flags, second.worst_case_flags))
+    return (clean, *attacks, paired_gain(first.worst_case_name, first.worst_case_flags, second.worst_case_flags))
 
 
 def check_same_images(first: Report, second: Report) -> None:

@@ -76,6 +76,12 @@ class Report:
         return Accuracy.of(self.worst_case_flags)
 
     @property
+    def worst_case_name(self) -> str:
+        """What the worst case is called, with the threat models it is over where they differ."""
+        threats = list(dict.fromkeys(str(settings.threat) for settings in self.protocol.attacks))
+        return "worst case of each image" + (f", over {' and '.join(threats)}" if len(threats) > 1 else "")
+
+    @property
     def outside(self) -> int:
         """How often an attack left the ball or the box: above 0, that attack is faulty and its accuracy too high."""
         return sum(sum(tally.outside) for tally in self.outcome.attacks)
@@ -118,7 +124,7 @@ class Report:
             )
             rows.append((str(settings), str(self.robust(i)), cost))
         if len(self.protocol.attacks) > 1:
-            rows.append(("worst case of each image", str(self.worst_case), ""))
+            rows.append((self.worst_case_name, str(self.worst_case), ""))
         width = max(len(name) for name, *_ in rows)
         lines = [f"{name:<{width}}  {accuracy:<24}{cost}".rstrip() for name, accuracy, cost in rows]
         if self.outside:

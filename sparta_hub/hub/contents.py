@@ -20,6 +20,7 @@ from sparta_hub.artifacts import (
 )
 from sparta_hub.errors import ArtifactError, HubError
 from sparta_hub.hub.names import resolve
+from sparta_hub.hub.results import read_results
 from sparta_hub.zoo import registry
 
 _PICKLES = frozenset({
@@ -44,7 +45,9 @@ class FileState:
 
 
 def verify_files(name: str | Path) -> tuple[FileState, ...]:
-    """Compare every file of an artifact with its sha256; the config with the registry's, which knows short names only.
+    """Compare every file that an artifact's config lists with its sha256, and the config with the registry's.
+
+    The registry knows short names only. The card, and pictures, have no sha256 and are not looked at.
 
     Args:
         name: as for ``load``; of a repository on the Hub the files that a load needs are fetched.
@@ -76,6 +79,7 @@ def check_artifact_folder(folder: Path) -> Artifact:
         if state.state != "ok":
             raise ArtifactError(f"{folder / state.name} is {state.state}; save the artifact again, whole.")
     read_host(artifact)
+    read_results(folder, artifact.config)
     known = {CONFIG, CARD, "LICENSE", *artifact.config.files}
     check_files(folder, [p for p in sorted(folder.rglob("*")) if not p.is_dir()], known, {".png"})
     return artifact

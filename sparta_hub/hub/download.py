@@ -9,12 +9,21 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparta_hub.artifacts import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, host_files, looks_like, read_config, sha256_of
+from sparta_hub.artifacts import (
+    CONFIG,
+    MAX_CONFIG_BYTES,
+    RESULTS,
+    WEIGHTS,
+    host_files,
+    looks_like,
+    read_config,
+    sha256_of,
+)
 from sparta_hub.errors import ArtifactError, HubError, SpartaError
 from sparta_hub.hub.failures import SECONDS, explain, failures, is_passing, promptly
 
@@ -33,7 +42,12 @@ class _Head:
 
 
 def download(
-    repo: str, revision: str | None, *, with_host: bool = False, known: Mapping[str, str] | None = None
+    repo: str,
+    revision: str | None,
+    *,
+    with_host: bool = False,
+    with_results: bool = False,
+    known: Mapping[str, str] | None = None,
 ) -> Path:
     """Fetch an artifact's files and return the folder they lie in.
 
@@ -43,6 +57,7 @@ def download(
         repo: ``org/name``.
         revision: branch, tag or 40-hex commit; None: ``main``.
         with_host: fetch the trained network's weights too.
+        with_results: fetch the figures too, if its config lists some.
         known: sha256 by file name, from the registry.
 
     Raises:
@@ -50,13 +65,17 @@ def download(
         ArtifactError: what arrives is damaged or no artifact of ours.
     """
     pinned = revision if revision and _COMMIT.fullmatch(revision) else None
-    if pinned and (folder := _cached(repo, pinned, with_host, known)):
+
+    def needed(folder: Path) -> dict[str, str]:
+        return _needed(folder, with_host, with_results)
+
+    if pinned and (folder := _cached(repo, pinned, needed, known)):
         return folder
     try:
         head = promptly(lambda: _head(repo, revision))
     except (HubError, *failures()) as error:
         ours = error if isinstance(error, HubError) else None
-        if (ours or is_passing(error)) and (folder := _cached(repo, revision or "main", with_host, known)):
+        if (ours or is_passing(error)) and (folder := _cached(repo, revision or "main", needed, known)):
             _LOG.warning("The Hub does not answer; %s is taken from the cache, commit %s.", repo, folder.name)
             return folder
         raise (ours or explain(error, repo, revision)) from None
@@ -66,7 +85,7 @@ def download(
         raise ArtifactError(f"{CONFIG} of {repo} has {head.size:,} bytes; a config has a few thousand.")
     try:
         folder = _fetch(repo, CONFIG, head.commit, [known[CONFIG] if known else None, head.etag]).parent
-        for name, digest in _needed(folder, with_host).items():
+        for name, digest in needed(folder).items():
             _fetch(repo, name, head.commit, [digest, known.get(name) if known else None])
     except failures() as error:
         raise explain(error, repo, revision) from None
@@ -86,11 +105,13 @@ def _head(repo: str, revision: str | None) -> _Head:
     return _Head(found.commit_hash, found.etag, found.size or 0)
 
 
-def _needed(folder: Path, with_host: bool) -> dict[str, str]:
+def _needed(folder: Path, with_host: bool, with_results: bool) -> dict[str, str]:
+    """Sha256 by name of the files that are wanted beside the config."""
     config = read_config(folder)
     if WEIGHTS not in config.files:
         raise ArtifactError(f"{folder / CONFIG} gives no sha256 for {WEIGHTS}; its publisher has to save it again.")
-    return {name: config.files[name] for name in [WEIGHTS, *(host_files(config) if with_host else [])]}
+    host, results = host_files(config) if with_host else [], [RESULTS] if with_results else []
+    return {name: config.files[name] for name in [WEIGHTS, *host, *results] if name in config.files}
 
 
 def _fetch(repo: str, name: str, commit: str, digests: list[str | None]) -> Path:
@@ -123,7 +144,9 @@ def _fetch(repo: str, name: str, commit: str, digests: list[str | None]) -> Path
     )
 
 
-def _cached(repo: str, revision: str, with_host: bool, known: Mapping[str, str] | None) -> Path | None:
+def _cached(
+    repo: str, revision: str, needed: Callable[[Path], dict[str, str]], known: Mapping[str, str] | None
+) -> Path | None:
     """The snapshot folder of ``revision`` if all that is needed lies there undamaged; sends nothing."""
     import huggingface_hub as hf
 
@@ -134,7 +157,7 @@ def _cached(repo: str, revision: str, with_host: bool, known: Mapping[str, str] 
         if not all(_has_digest(file, digest) for digest in own if digest):
             return None
         folder = file.parent
-        for name, digest in _needed(folder, with_host).items():
+        for name, digest in needed(folder).items():
             if not (folder / name).is_file() or sha256_of(folder / name) != digest:
                 return None
     except (*failures(), SpartaError):

@@ -1,6 +1,5 @@
 """The verbs on artifacts: load, save, info, check."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from sparta_hub.artifacts import RESULTS, Artifact, host_files, read_artifact, read_config, read_host, save_model
+from sparta_hub.artifacts import Artifact, host_files, read_artifact, read_config, read_host, save_model
 from sparta_hub.errors import ArtifactError
 from sparta_hub.hub.names import is_remote, resolve
+from sparta_hub.hub.results import read_results
 from sparta_hub.injected import Frozen
 from sparta_hub.spec import ActivationSpec
 from sparta_hub.surgery import inject
 from sparta_hub.transfer import Transfer, read_transfers
+from sparta_hub.zoo import registry
 
 if TYPE_CHECKING:
     from sparta_hub.compatibility import Compatibility
@@ -94,16 +95,20 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False) -> Pa
 
 
 def info(name: str | Path) -> Info:
-    """Say what ``name`` is: spec, size, results. Weights are read and checked, too."""
-    artifact = read_artifact(resolve(name))
-    results = artifact.folder / RESULTS
+    """Say what ``name`` is: spec, size, results. Weights are read and checked, too.
+
+    Raises:
+        NameNotFoundError, HubError, SpecError: see ``load``.
+        ArtifactError: the weights or the results are not those that its config lists, or cannot be read.
+    """
+    artifact = read_artifact(resolve(name, with_results=True))
     return Info(
         name=str(name),
         spec=artifact.spec,
         parameters=sum(t.numel() for t in artifact.tensors.values()),
         has_host=artifact.has_host,
         folder=artifact.folder,
-        results=json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {},
+        results=read_results(artifact.folder, artifact.config),
     )
 
 
@@ -114,7 +119,7 @@ def transfers(name: str | Path) -> tuple[Transfer, ...]:
     recipe, seed and budget. Empty if no transfer was measured.
 
     Raises:
-        ArtifactError: the rows in its ``results.json`` cannot be read.
+        NameNotFoundError, HubError, ArtifactError, SpecError: see ``info``.
     """
     return read_transfers(info(name).results.get("transfers", ()))
 
@@ -139,6 +144,14 @@ def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, froz
     origin = artifact.spec.origin
     if origin and host_files(artifact.config) and not artifact.has_host:
         artifact = read_artifact(resolve(name, with_host=True) if is_remote(name) else artifact.folder)
+    if origin and not artifact.has_host and not artifact.tensors:
+        here = (
+            f'; in a checkout of sparta-hub: sparta_hub.load("model_cards/{name}")' if str(name) in registry() else ""
+        )
+        raise ArtifactError(
+            f"{name} is a baseline, a trained {origin.host} with {artifact.spec.family} and no activations for other "
+            f"networks, and its trained weights are not in {artifact.folder}. Load a folder that holds them{here}"
+        )
     if origin is None or not artifact.has_host:
         where = f"{origin.host}'s trained weights are not" if origin else "no trained network is"
         example = origin.host if origin else "resnet18_cifar"

@@ -35,12 +35,13 @@ def parse_address(text: str) -> Address | None:
     return Address(match[1], revision)
 
 
-def resolve(name: str | Path, *, with_host: bool = False) -> Path:
+def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = False) -> Path:
     """Find the artifact folder of ``name``: first a folder, then a short name, then the Hub.
 
     Args:
         name: see ``load``.
         with_host: fetch the trained network's weights too, where a repository has them.
+        with_results: fetch the figures too, where a repository has them.
 
     Raises:
         NameNotFoundError: nobody knows the name.
@@ -53,13 +54,13 @@ def resolve(name: str | Path, *, with_host: bool = False) -> Path:
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
         raise NameNotFoundError(f"{text} is no folder; expected one with {CONFIG} and {WEIGHTS}.")
     if address := parse_address(text):
-        return download(address.repo, address.revision, with_host=with_host)
+        return download(address.repo, address.revision, with_host=with_host, with_results=with_results)
     entry = find_entry(text)
     folder = bundled_folder(entry.name)
     if folder is None and entry.revision is None:
         raise NameNotFoundError(f"{text} is a known name, but its files are not here; reinstall sparta-hub.")
     if folder is None or (with_host and entry.revision):
-        return download(entry.repo, entry.revision, with_host=with_host, known=entry.files)
+        return download(entry.repo, entry.revision, with_host=with_host, with_results=with_results, known=entry.files)
     if sha256_of(folder / CONFIG) != entry.files[CONFIG]:  # which in turn holds the checksums of all other files
         raise ArtifactError(f"{folder / CONFIG} is not the one that registry.json knows; reinstall sparta-hub.")
     return folder

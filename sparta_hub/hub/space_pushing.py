@@ -14,7 +14,7 @@ from sparta_hub.hub.pushing import Pushed
 
 STATIC = "static"  # folder inside a Space's folder: index.html and pictures, for accounts without compute
 _SUFFIXES = {".py", ".md", ".txt", ".json", ".png", ".jpg", ".webp", ".html", ".css", ".js", ".safetensors"}
-_OURS = re.compile(r"(?mi)^sparta[-_.]hub(?![-\w])(?P<extras>\[[^\]]*\])?[^;#\n]*(?P<rest>.*)$")
+_OURS = re.compile(r"(?mi)^sparta[-_.]hub(?![-\w])(?P<extras>\[[^\]]*\])?(?P<where>[^;#\n]*)(?P<rest>.*)$")
 _SHADOWS = ("spaces", "gradio", "sparta_hub", "torch", "timm")  # modules that the app imports
 
 
@@ -28,6 +28,8 @@ def push_space(
     dry_run: bool = False,
 ) -> Pushed:
     """Publish a folder as a Space, with ``sparta-hub`` pinned to this version in its requirements.
+
+    A line that says where to take it from (``sparta-hub @ git+https://...``) stays as it is.
 
     Args:
         folder: ``README.md`` with front matter, the app it names, ``requirements.txt`` with a line ``sparta-hub``.
@@ -140,4 +142,10 @@ def _pinned(text: str) -> str:
         raise HubError("requirements.txt names gradio; a Space takes it from sdk_version in README.md: remove that.")
     if not _OURS.search(text):
         raise HubError("requirements.txt does not name sparta-hub; add a line: sparta-hub")
-    return _OURS.sub(lambda m: f"sparta-hub{m['extras'] or ''}=={__version__}{m['rest'] and '  ' + m['rest']}", text)
+
+    def pin(line: re.Match[str]) -> str:
+        if "@" in line["where"]:
+            return line[0]
+        return f"sparta-hub{line['extras'] or ''}=={__version__}{line['rest'] and '  ' + line['rest']}"
+
+    return _OURS.sub(pin, text)

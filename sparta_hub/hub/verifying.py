@@ -44,6 +44,8 @@ def verify(
 ) -> tuple[Verdict, ...]:
     """Measure again what the card of ``name`` says of its trained network, with the record's own attacks and seed.
 
+    That is accuracy without attack and under each single attack: no worst cases, gains, cost or other networks.
+
     Args:
         name: a set whose trained network is at hand (``load(name)`` works), with its ``results.json``.
         limit: only the first so many images; they are compared with the card's flags of the same images.

@@ -3,11 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
 import sparta_hub
+from sparta_hub.artifacts import CONFIG, RESULTS, read_config, sha256_of, to_json_bytes
 from tests.conftest import HUB
 
 REPO = "acme/tiny"
@@ -45,6 +47,14 @@ def as_bob(monkeypatch):
     monkeypatch.setitem(HUB.tokens, "hf_bobs_own_token", "bob")
     monkeypatch.setenv("HF_TOKEN", "hf_bobs_own_token")
     assert os.environ["HF_TOKEN"] not in ("", "hf_test")
+
+
+def put(folder: Path, results: Any) -> None:
+    """Write ``results.json``, with its checksum in the config."""
+    (folder / RESULTS).write_bytes(to_json_bytes(results))
+    config = read_config(folder).to_json()
+    config["files"][RESULTS] = sha256_of(folder / RESULTS)
+    (folder / CONFIG).write_bytes(to_json_bytes(config))
 
 
 def unfinished(cache: Path) -> list[Path]:

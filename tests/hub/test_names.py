@@ -152,6 +152,29 @@ def test_public_names_are_all_there():
     assert set(sparta_hub.__all__) == set(sparta_hub._HOME)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (BUNDLED, 'holds the activations; .*Say which network they go into: .*, model="resnet18_cifar"'),
+        ("relu-res18-cifar", "is a baseline, a trained resnet18_cifar with relu and no activations for other networks, "
+         "and its trained weights are not in .*Load a folder that holds them; in a checkout of sparta-hub: "
+         r'sparta_hub.load\("model_cards/relu-res18-cifar"\)$'),
+    ],
+)  # fmt: skip
+def test_without_its_host_a_set_asks_for_another_and_a_baseline_for_its_own(name, message, tmp_path, monkeypatch):
+    source = bundled_folder(name)
+    assert source
+    for file in ("config.json", "activations.safetensors"):  # as in the wheel
+        shutil.copy(source / file, tmp_path)
+    monkeypatch.setattr("sparta_hub.hub.names.bundled_folder", lambda _name: tmp_path)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        sparta_hub.load(name)
+    assert ("model=" in str(caught.value)) == (name == BUNDLED)
+    if name != BUNDLED:
+        with pytest.raises(ArtifactError, match="Load a folder that holds them$"):
+            sparta_hub.load(tmp_path)
+
+
 def test_a_bundled_set_that_is_not_the_registrys_is_refused(monkeypatch, artifact):
     monkeypatch.setattr("sparta_hub.hub.names.bundled_folder", lambda _name: artifact)
     with pytest.raises(ArtifactError, match="is not the one that registry.json knows; reinstall sparta-hub"):

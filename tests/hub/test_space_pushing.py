@@ -77,7 +77,9 @@ def test_without_compute_the_static_page_is_offered_and_works(hub, space):
     [
         ("sparta-hub>=0.1", PIN),
         ("sparta_hub[autoattack]==0.0.1  # ours", PIN.replace("hub==", "hub[autoattack]==") + "  # ours"),
-        ("sparta-hub @ https://example.org/x.whl", PIN),
+        ("sparta-hub @ https://example.org/x.whl", "sparta-hub @ https://example.org/x.whl"),
+        ("sparta-hub @ git+https://h/o/r@abc#egg=x  # @", "sparta-hub @ git+https://h/o/r@abc#egg=x  # @"),
+        ("sparta-hub  # me@home", f"{PIN}  # me@home"),
         ("timm\nSPARTA-Hub ; python_version > '3.10'", f"timm\n{PIN}  ; python_version > '3.10'"),
     ],
 )

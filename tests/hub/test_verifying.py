@@ -9,22 +9,15 @@ import torch
 from click.testing import CliRunner
 
 import sparta_hub
-from sparta_hub.artifacts import CONFIG, RESULTS, read_config, save_model, sha256_of, to_json_bytes
+from sparta_hub.artifacts import RESULTS, save_model
 from sparta_hub.cli import main
 from sparta_hub.data import load_images
 from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError
 from sparta_hub.eval_command import make_attacks
 from sparta_hub.evaluation import evaluate
+from tests.hub.conftest import REPO, put
 
 IMAGES = 16
-
-
-def put(folder, results):
-    """Write ``results.json``, with its checksum in the config."""
-    (folder / RESULTS).write_bytes(to_json_bytes(results))
-    config = read_config(folder).to_json()
-    config["files"][RESULTS] = sha256_of(folder / RESULTS)
-    (folder / CONFIG).write_bytes(to_json_bytes(config))
 
 
 def report_of(folder):
@@ -68,6 +61,13 @@ def test_the_same_bits_here(measured):
     summary = report_of(measured)["summary"]
     assert [v.card.correct for v in found] == [IMAGES, *(row["correct"] for row in summary["attacks"])]
     assert 0 < found[1].card.correct < IMAGES, "else the comparison of flags compares nothing"
+
+
+def test_the_same_bits_by_name(measured, hub, cache):
+    """The records come from the Hub too, and so does the trained network."""
+    commit = sparta_hub.push_to_hub(measured, REPO).commit
+    found = sparta_hub.verify(f"{REPO}@{commit}", limit=4, attacks=["fgsm"])
+    assert [(v.attack, v.differ) for v in found] == [("clean", 0), ("fgsm, Linf 8/255", 0)]
 
 
 def test_some_images_and_some_attacks(measured):

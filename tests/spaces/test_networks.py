@@ -5,7 +5,10 @@ import shutil
 from dataclasses import replace
 
 import networks
+import pytest
 from networks import find_entries, twin_of
+
+from sparta_hub.artifacts import sha256_of
 
 
 def test_sparta_comes_first_and_relu_last(entries):
@@ -32,9 +35,10 @@ def test_without_host_weights_there_is_nothing_to_show(artifact, zoo, tmp_path):
     assert find_entries([tmp_path]) == {}
 
 
-def test_a_damaged_artifact_does_not_take_the_others_down(zoo, tmp_path):
+@pytest.mark.parametrize("file", ["activations.safetensors", "results.json"])
+def test_a_damaged_artifact_does_not_take_the_others_down(zoo, tmp_path, file):
     shutil.copytree(zoo, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "sparta-tiny" / "activations.safetensors").write_bytes(b"x")
+    (tmp_path / "sparta-tiny" / file).write_bytes(b"x")
     assert list(find_entries([tmp_path])) == ["relu-tiny"]
 
 
@@ -70,8 +74,9 @@ def test_without_a_record_of_training_there_is_no_twin(entries):
 
 def test_the_checksum_is_of_weights_and_of_nothing_else(entries, zoo, tmp_path):
     folder = shutil.copytree(zoo / "sparta-tiny", tmp_path / "sparta-tiny")
+    (folder / "results.json").write_text("{}")
     config = json.loads((folder / "config.json").read_text())
-    config["files"]["results.json"] = "0" * 64
+    config["files"]["results.json"] = sha256_of(folder / "results.json")
     (folder / "config.json").write_text(json.dumps(config))
     before = entries["sparta-tiny"].weights_sha256
     assert find_entries([tmp_path])["sparta-tiny"].weights_sha256 == before

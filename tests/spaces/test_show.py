@@ -1,6 +1,7 @@
 """Stored attacks are used where they fit; elsewhere the page computes, and says so."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 from demo import numbers
 from images import Upload
 from networks import find_entries
+from page import wrap
 from PIL import Image
 from precompute import EPS, precompute
-from show import accuracy_chart, make_scene_of, make_screen, open_show, pair
+from show import accuracy_chart, make_scene_of, make_screen, open_show, pair, panels
 from space_cases import examples
 from state import State
 from stored import FOLDER, read_stored
@@ -113,6 +115,18 @@ def test_an_upload_is_shown_with_what_was_done_to_it(show, state):
     assert screen.scene.truth is None
     assert "first frame" in screen.verdict
     assert "state-link" not in screen.downloads
+
+
+def test_what_a_gpu_in_another_process_takes_and_gives_is_plain(show, state):
+    """``spaces.GPU`` pickles both ways; a network among them would travel with every click."""
+    asked = (replace(state, image=""), Upload(Image.new("RGB", (40, 40), "red"), ()))
+    assert len(pickle.dumps(asked)) < 10_000
+    shown, screen = panels(show, *asked), make_screen(show, *asked)
+    assert {type(part) for part in shown} == {str}
+    assert shown[0] == wrap(screen.verdict)
+    assert shown[5] == screen.code
+    told = numbers(make_scene_of(show, *asked)[0])
+    assert json.loads(json.dumps(told)) == told
 
 
 def test_a_network_without_a_twin_stands_alone(entries, state, tmp_path):

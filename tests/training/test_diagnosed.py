@@ -35,7 +35,12 @@ def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny):
     diagnosed.put(root, "one", out / "diagnosis.json")
     card = (folder / "README.md").read_text()
     assert "on the first 2 test images" in card
-    assert f"{found.worst_case:.1f} % hold" in card
+    alone = [found.evidence.report.robust(found.evidence.roles[role][0]).percent for role in ("one start", "margin")]
+    assert "with `sparta-hub diagnose --quick` on" in card
+    assert (
+        f"{found.worst_case:.1f} % hold, where pgd (steps 10) alone leaves {alone[0]:.1f} % and apgd (steps 20, loss "
+        f"margin) alone leaves {alone[1]:.1f} %."
+    ) in card
     assert "have not been run" not in card
     assert (folder / "activations.safetensors").read_bytes() == weights
     assert json.loads((root / "training/records/diagnoses/one.json").read_text()) == found.to_json()

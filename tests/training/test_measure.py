@@ -85,7 +85,7 @@ def test_more_attacks_are_added_and_a_second_time_nothing_is_lost(root, giver):
     assert entry.evaluations == ("giver.json", "giver-2.json")
     assert entry == read_entry(root, "giver")
     shown = [row["attack"] for row in sparta_hub.info(giver).results["evaluation"]]
-    assert shown == ["clean", PGD, "fgsm, Linf 8/255", "worst case of each image"]
+    assert shown == ["clean", PGD, "fgsm, Linf 8/255", "worst case of each image, Linf 8/255"]
     with pytest.raises(
         ConfigError, match="giver has evaluations .*giver-3.json; expected one or more, all of the same"
     ):

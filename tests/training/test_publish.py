@@ -9,8 +9,11 @@ from safetensors.torch import load_file, save_file
 
 import sparta_hub
 from sparta_hub.errors import ReportError
-from sparta_hub.evaluation import Report
+from sparta_hub.evaluation import AttackSettings, Report
+from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
+from sparta_hub.threat import ThreatModel
 from tests.training.conftest import noise
+from training.card import register
 from training.data import in_memory
 from training.engine import train
 from training.entries import EVALUATIONS, read_entry, read_record
@@ -18,6 +21,7 @@ from training.errors import ConfigError
 from training.parallel import World
 from training.publish import publish
 from training.records import keep
+from training.results import copies_in_words, figures, gains_over
 
 PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 
@@ -43,7 +47,7 @@ def test_a_run_becomes_an_artifact_that_loads(root, tiny):
     assert tiny.host in (folder / "README.md").read_text()
     results = json.loads((folder / "results.json").read_text())
     assert [row["attack"] for row in results["evaluation"]] == [
-        "clean", PGD, "fgsm, Linf 8/255", "worst case of each image",
+        "clean", PGD, "fgsm, Linf 8/255", "worst case of each image, Linf 8/255",
     ]  # fmt: skip
     for row in results["evaluation"]:
         assert {"accuracy", "low", "high", "correct", "images", "seed", "seconds", "commit", "hardware"} <= row.keys()
@@ -61,6 +65,48 @@ def test_a_run_becomes_an_artifact_that_loads(root, tiny):
     assert json.loads((folder / "results.json").read_text())["training"]["weights"] == "last"
     assert read_entry(root, "tiny").evaluations == ("tiny-2.json",)
     assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == kept
+
+
+def test_the_worst_case_is_of_one_threat_model():
+    """Two attacks untargeted at 8/255, one targeted at 16/255, image by image; a twin that lacks one has no gain."""
+
+    def report(*broken: str) -> Report:
+        small, large = ThreatModel(), ThreatModel("linf", 16 / 255, targeted=True)
+        attacks = tuple(AttackSettings(*args, {}) for args in (("a", small), ("b", large), ("c", small)))
+        tallies = tuple(Tally((True,) * 4, flags, (False,) * 4, 0, 0, 0.0)
+                        for flags in (tuple(c == "x" for c in word) for word in broken))  # fmt: skip
+        protocol = Protocol("m", "d", 4, 10, 4, 0, False, "exact", attacks[: len(broken)], "", "", "")
+        return Report(protocol, Outcome((True,) * 4, tallies), ({},))
+
+    mine = [report("x---", "-xx-", "x--x")]
+    names = ["clean", "a, Linf 8/255", "b, Linf 16/255 targeted", "c, Linf 8/255"]
+    worst = "worst case of each image, Linf 8/255"
+    assert [(f.attack, sum(f.flags)) for f in figures(mine)] == [*zip(names, (4, 3, 2, 2), strict=True), (worst, 2)]
+    assert [g.attack for g in gains_over(mine, [report("----", "----", "----")])] == [*names, worst]
+    assert [g.attack for g in gains_over(mine, [report("----", "----")])] == names[:3]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        (["", ""], ""),
+        (["copy with 2 BatchNorms folded, bfloat16: 0 of 64 flags differ, 1 may"] * 2,
+         "All attacks searched on a copy of the network (2 BatchNorms folded, bfloat16), after a sample of images had "
+         "shown that it is as good; whether an image is broken was decided by the network itself."),
+        (["copy with 2 BatchNorms folded, bfloat16: 9 of 64 flags differ, 1 may; the model itself",
+          "copy with 2 BatchNorms folded, bfloat16: 9 of 64 predictions differ; copy with 2 BatchNorms folded, float32:"
+          " 0 of 64 flags differ, 1 may"],
+         "The attacks b (steps 2), Linf 8/255 searched on a copy of the network (2 BatchNorms folded, float32), aft"),
+        (["the model itself: no image of the sample is right", "TypeError in a copy; the model itself"], ""),
+    ],
+)  # fmt: skip
+def test_a_card_says_which_attacks_ran_on_a_copy(reasons, words):
+    attacks = tuple(AttackSettings(name, ThreatModel(), {"steps": 2}) for name in "ab")
+    protocol = Protocol("m", "d", 1, 10, 1, 0, False, "fast", attacks, "", "", "")
+    machine = {f"{settings} ran on": reason for settings, reason in zip(attacks, reasons, strict=True) if reason}
+    told = copies_in_words([Report(protocol, Outcome((True,), ()), ({}, machine))])
+    assert told.startswith(words)
+    assert bool(told) == bool(words)
 
 
 @pytest.mark.parametrize("overhead", ["", "missing.json"])
@@ -119,6 +165,23 @@ def test_a_run_of_the_first_engine_is_published(root, tiny):
     save_file(load_file(root / "new/last.safetensors"), root / "run/averaged.safetensors")
     assert sparta_hub.load(publish_run(root))(torch.rand(1, 3, 32, 32)).shape == (1, 10)
     assert json.loads((root / "training/records/tiny-seed3.json").read_text()) == row
+
+
+def test_a_published_commit_stays_with_its_repository(root):
+    path, folder = root / "sparta_hub/registry.json", root / "model_cards/tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"files": {"activations.safetensors": "abc"}}')
+    register(root, "tiny")
+    new = json.loads(path.read_text())
+    assert new["tiny"]["repo"] == "sparta-hub/tiny"
+    released = {"tiny": {**new["tiny"], "repo": "acme/tiny", "revision": "0" * 40}}
+    path.write_text(json.dumps(released))
+    register(root, "tiny")
+    assert json.loads(path.read_text()) == released
+    (folder / "config.json").write_text('{"files": {"activations.safetensors": "def"}}')
+    register(root, "tiny")
+    changed = json.loads(path.read_text())["tiny"]
+    assert (changed["repo"], changed["revision"]) == ("acme/tiny", None)
 
 
 def test_a_run_that_is_not_finished_is_refused(root, tiny):
