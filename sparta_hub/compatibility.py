@@ -1,11 +1,8 @@
 """Does an activation set fit a network? Asked before anything is changed, and without memory for weights."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import nn
 
 from sparta_hub.activations import find_family
@@ -51,7 +48,12 @@ def check_spec(
     if input_size is not None and input_size < 1:
         raise SpecError(f"input_size is {input_size}; expected the height and width of the images in pixels.")
     find_family(spec.family)
-    network = _on_meta(host) if isinstance(host, str) else host
+    if isinstance(host, str):
+        from sparta_hub.hosts import host_on_meta
+
+        network = host_on_meta(host)
+    else:
+        network = host
     try:
         found = match_sites(spec, network)
     except SiteError as error:
@@ -72,9 +74,11 @@ def compatible_hosts(spec: ActivationSpec) -> tuple[str, ...]:
 
 
 def _fits(spec: ActivationSpec, name: str) -> bool:
+    from sparta_hub.hosts import host_on_meta
+
     try:
         if spec.placement != "every" and "pruned" not in name:  # pruning makes the blocks of a stage differ
-            thin = _on_meta(name, {"layers": (1, 1, 1, 1)})  # built in a blink, and as wide as the whole
+            thin = host_on_meta(name, layers=(1, 1, 1, 1))  # built in a blink, and as wide as the whole
             if spec.placement == "last":
                 return bool(match_sites(spec, thin))
             widths = {block_of(site.name): site.channels for site in sites(thin)}
@@ -82,20 +86,9 @@ def _fits(spec: ActivationSpec, name: str) -> bool:
                 stage = (block_of(site.name) or (0, 0))[0]
                 if site.channels is not None and widths.get((stage, 1)) != site.channels:
                     return False
-        return bool(match_sites(spec, _on_meta(name)))
+        return bool(match_sites(spec, host_on_meta(name)))
     except (SiteError, TypeError, ValueError, RuntimeError):  # timm may know names that this version cannot build
         return False
-
-
-def _on_meta(name: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
-    """The network ``name`` without memory for its weights."""
-    from sparta_hub.hosts import create_host
-
-    try:
-        with torch.device("meta"):
-            return create_host(name, **(settings or {}))
-    except (NotImplementedError, RuntimeError):  # some networks of older timm look at values while they are made
-        return create_host(name, **(settings or {}))
 
 
 def _warnings(spec: ActivationSpec, host: nn.Module, origin: Origin | None, input_size: int | None) -> list[str]:

@@ -1,6 +1,6 @@
 """The module that stands at a site of a host in place of its activation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Self, cast
 
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class InjectedActivation(nn.Module):
         activation: the new activation.
         original: the host's own.
         site: which site of ``spec`` this is.
-        spec: the set it belongs to.
+        spec: the set it belongs to; its origin is that of the weights that ``activation`` has now.
     """
 
     def __init__(self, activation: nn.Module, original: nn.Module, site: SiteSpec, spec: ActivationSpec) -> None:
@@ -37,6 +37,7 @@ class InjectedActivation(nn.Module):
         self.frozen: Frozen = False
         self.frozen_parameters: dict[str, list[str]] = {}
         self.frozen_statistics: list[str] = []
+        self.given = checksum(activation.state_dict()) if spec.origin else ""  # what the origin speaks of
         self.train(original.training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,6 +49,15 @@ class InjectedActivation(nn.Module):
         super().train(mode)
         if self.frozen is True:
             self.activation.eval()
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Cast or move, as ``to`` does; in another dtype the values given are still those."""
+        before = self.activation.state_dict()
+        super()._apply(fn, recurse)
+        after = self.activation.state_dict()
+        if any(after[key].dtype != tensor.dtype for key, tensor in before.items()) and self.given == checksum(before):
+            self.given = checksum(after)
         return self
 
     def freeze(self, frozen: Frozen = True) -> None:

@@ -49,7 +49,8 @@ def inject(
         activation: a family's name, or a spec; with a spec its own placement and arguments hold.
         placement: where, for a family's name.
         arguments: the family's arguments, for a family's name.
-        state: tensors by file key (``stage4.block2.conv2.weight``); without it the activations are freshly initialised.
+        state: tensors by file key (``stage4.block2.conv2.weight``); without it the activations are freshly initialised,
+            and the origin of a spec is left out: it is that of other weights.
         frozen: True, False, or ``"weights"`` (BatchNorm statistics may follow, weights not).
 
     Returns:
@@ -73,7 +74,9 @@ def inject(
         spec = ActivationSpec(activation, {**family.defaults, **(arguments or {})}, check_placement(placement), known)
     _refuse_taken(host, found)
     new = replace(
-        spec, sites=tuple(SiteSpec(site.name, old.channels) for site, old in zip(found, spec.sites, strict=True))
+        spec,
+        sites=tuple(SiteSpec(site.name, old.channels) for site, old in zip(found, spec.sites, strict=True)),
+        origin=None if state is None else spec.origin,
     )
     with torch.device("meta" if any(p.is_meta for p in host.parameters()) else "cpu"):
         modules = build_modules(spec, state)  # on the CPU whatever the host's device: the same seed, the same weights
@@ -95,8 +98,15 @@ def injected(model: nn.Module) -> dict[str, InjectedActivation]:
 
 
 def spec_of(model: nn.Module) -> ActivationSpec:
-    """The spec of the activation set inside ``model``."""
-    return _one_set(model)[0].spec
+    """The spec of the activation set inside ``model``.
+
+    It has an origin only while all weights and statistics are those that were put in with it: trained on, they come
+    from elsewhere.
+    """
+    modules = _one_set(model)
+    spec = modules[0].spec
+    moved = spec.origin is not None and any(checksum(m.activation.state_dict()) != m.given for m in modules)
+    return replace(spec, origin=None) if moved else spec
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:

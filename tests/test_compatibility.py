@@ -113,6 +113,12 @@ def test_unknown_names_are_answered_with_close_ones():
         check_spec(make_spec(), "resnet18_cifra")
 
 
+def test_unknown_tags_are_named():
+    with pytest.raises(SiteError, match="timm has no weights 'foo' of resnet18; leave the tag out: 'resnet18'"):
+        check_spec(make_spec(), "resnet18.foo")
+    assert check_spec(make_spec(), "resnet18.a1_in1k").compatible
+
+
 @pytest.mark.parametrize("size", [0, -32])
 def test_sizes_are_checked(size):
     with pytest.raises(SpecError, match=f"input_size is {size}; expected the height and width"):

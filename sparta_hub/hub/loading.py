@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from sparta_hub.artifacts import RESULTS, Artifact, host_files, read_artifact, read_config, read_host, save_model
+from sparta_hub.artifacts import (
+    RESULTS,
+    Artifact,
+    check_host,
+    host_files,
+    read_artifact,
+    read_config,
+    read_host,
+    save_model,
+)
 from sparta_hub.errors import ArtifactError
 from sparta_hub.hub.names import is_remote, resolve
 from sparta_hub.injected import Frozen
-from sparta_hub.spec import ActivationSpec
+from sparta_hub.spec import ActivationSpec, Origin
 from sparta_hub.surgery import inject
 from sparta_hub.transfer import Transfer, read_transfers
 
@@ -81,15 +90,22 @@ def load(
     return host
 
 
-def save(model: nn.Module, folder: str | Path, *, with_host: bool = False) -> Path:
+def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origin: Origin | None = None) -> Path:
     """Write the activation set inside ``model`` as an artifact folder; ``load(folder, ...)`` reads it.
 
     Args:
         model: a network with an activation set.
-        folder: made if need be.
-        with_host: also write the network's own weights (float16), so that ``load(folder)`` gives the whole network.
+        folder: made if need be. An artifact in it is replaced, but for one with figures or a card of other weights.
+        with_host: also write the network's own weights (float16), so that ``load(folder)`` gives the whole network; it
+            has to be one that timm makes again by its name and number of classes.
+        origin: where the weights were trained. Without it a set that was loaded keeps its origin as long as its weights
+            and statistics are those that were loaded; trained on, or put in untrained, it has none.
+
+    Raises:
+        SiteError: the network holds no activation set, or not one whole one.
+        ArtifactError: ``load`` could not read what would be written, or figures of other weights are in the folder.
     """
-    save_model(model, Path(folder), with_host=with_host)
+    save_model(model, Path(folder), with_host=with_host, origin=origin)
     return Path(folder)
 
 
@@ -136,27 +152,23 @@ def check(
 
 
 def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, frozen: Frozen) -> nn.Module:
-    origin = artifact.spec.origin
-    if origin and host_files(artifact.config) and not artifact.has_host:
+    trained = artifact.config.trained_host
+    if trained and host_files(artifact.config) and not artifact.has_host:
         artifact = read_artifact(resolve(name, with_host=True) if is_remote(name) else artifact.folder)
-    if origin is None or not artifact.has_host:
-        where = f"{origin.host}'s trained weights are not" if origin else "no trained network is"
-        example = origin.host if origin else "resnet18_cifar"
+    if trained is None or not artifact.has_host:
+        where = f"{trained.name}'s trained weights are not" if trained else "no trained network is"
+        example = trained.name if trained else "resnet18_cifar"
         raise ArtifactError(
             f"{name} holds the activations; {where} in {artifact.folder}. Say which network they go into: "
             f'sparta_hub.load("{name}", model="{example}")'
         )
     from sparta_hub.hosts import create_host
 
-    host = create_host(origin.host, origin.num_classes)
     state = read_host(artifact)
-    own = host.state_dict()
-    if own.keys() != state.keys() or any(own[k].shape != state[k].shape for k in own):
-        raise ArtifactError(
-            f"The host weights in {artifact.folder} are not those of {origin.host} with {origin.num_classes} classes."
-        )
+    check_host(trained, state)  # before memory is taken: a config can claim any number of classes
+    host = create_host(trained.name, trained.num_classes)
     host.load_state_dict(state, strict=True)
     inject(host, artifact.spec, state=artifact.tensors, frozen=frozen)
-    if num_classes is not None and num_classes != origin.num_classes:
+    if num_classes is not None and num_classes != trained.num_classes:
         getattr(host, "reset_classifier")(num_classes)  # noqa: B009  every timm network has it
     return host.eval()
