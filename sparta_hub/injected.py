@@ -1,9 +1,11 @@
 """The module that stands at a site of a host in place of its activation."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.errors import SpecError
 from sparta_hub.provenance import tensors_sha256
@@ -12,12 +14,35 @@ from sparta_hub.spec import ActivationSpec, SiteSpec
 Frozen = bool | Literal["weights"]
 
 
+class HeldBatchNorm(nn.Module):
+    """What a BatchNorm layer is while its statistics are frozen: the same tensors, always used and never moved.
+
+    It is none of torch's BatchNorm classes, so that what looks for those in a network, to train, reset, fold or
+    synchronise them, leaves it alone. It is made by changing a layer's class, and unmade the same way.
+    """
+
+    released: type[nn.Module]
+    running_mean: Tensor
+    running_var: Tensor
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (B, C, H, W) with the statistics held."""
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 class InjectedActivation(nn.Module):
     """An activation in place of a host's own, which it keeps for ``eject`` and ``disabled``.
 
     Frozen means that nothing moves it: its parameters are turned into buffers, so that no optimiser, weight decay or
     ``requires_grad_`` on the host can reach them; it stays in eval mode whatever mode the host is put in; and its
-    BatchNorm layers track no statistics, so that ``torch.optim.swa_utils.update_bn`` does not reset them either.
+    BatchNorm layers become ``HeldBatchNorm``, whatever is done to all BatchNorm layers of the host.
     ``frozen="weights"`` lets only those statistics follow the host's mode.
 
     Args:
@@ -33,12 +58,17 @@ class InjectedActivation(nn.Module):
         self.original = original
         self.site = site
         self.spec = spec
-        self.enabled = True
+        self.switched_off: list[None] = []  # one entry for each ``disabled``; lists change in one step, also in threads
         self.frozen: Frozen = False
         self.frozen_parameters: dict[str, list[str]] = {}
-        self.frozen_statistics: list[str] = []
+        self.kept = ""  # checksum of what is frozen, as it was then
         self.given = checksum(activation.state_dict()) if spec.origin else ""  # what the origin speaks of
         self.train(original.training)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it stands in for the host's own activation, which no ``disabled`` has put back."""
+        return not self.switched_off
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation, or the host's own while disabled. x: (B, C, H, W)."""
@@ -56,8 +86,11 @@ class InjectedActivation(nn.Module):
         before = self.activation.state_dict()
         super()._apply(fn, recurse)
         after = self.activation.state_dict()
-        if any(after[key].dtype != tensor.dtype for key, tensor in before.items()) and self.given == checksum(before):
-            self.given = checksum(after)
+        if any(after[key].dtype != tensor.dtype for key, tensor in before.items()):
+            if self.given and self.given == checksum(before):
+                self.given = checksum(after)
+            if self.kept and self.kept == self._checksum_of_frozen(before):
+                self.kept = self._checksum_of_frozen(after)
         return self
 
     def freeze(self, frozen: Frozen = True) -> None:
@@ -75,7 +108,8 @@ class InjectedActivation(nn.Module):
                 module.register_buffer(name, parameter.detach().clone())
                 self.frozen_parameters.setdefault(path, []).append(name)
         self.frozen = frozen
-        self._track_statistics(frozen == "weights")
+        self._hold_statistics(frozen is True)
+        self.kept = self._checksum_of_frozen(self.activation.state_dict())
         self.train(self.training)
 
     def unfreeze(self) -> None:
@@ -87,24 +121,28 @@ class InjectedActivation(nn.Module):
                 delattr(module, name)
                 module.register_parameter(name, nn.Parameter(tensor))
         self.frozen_parameters.clear()
-        self.frozen = False
-        self._track_statistics(True)
+        self.frozen, self.kept = False, ""
+        self._hold_statistics(False)
         self.train(self.training)
 
-    def _track_statistics(self, track: bool) -> None:
-        """Switch the tracking of statistics; in eval mode BatchNorm uses them all the same."""
-        if track:
-            for path in self.frozen_statistics:
-                self._statistics(path).track_running_stats = True
-            self.frozen_statistics.clear()
-            return
-        for path, module in self.activation.named_modules():
-            if getattr(module, "track_running_stats", False):
-                self._statistics(path).track_running_stats = False
-                self.frozen_statistics.append(path)
+    @property
+    def overwritten(self) -> bool:
+        """Whether something has changed what is frozen, by writing into its tensors."""
+        return bool(self.kept) and self.kept != self._checksum_of_frozen(self.activation.state_dict())
 
-    def _statistics(self, path: str) -> nn.BatchNorm2d:
-        return cast(nn.BatchNorm2d, self.activation.get_submodule(path))
+    def _checksum_of_frozen(self, state: Mapping[str, Tensor]) -> str:
+        if self.frozen is True:
+            return checksum(state)
+        keys = [f"{path}.{name}".lstrip(".") for path, names in self.frozen_parameters.items() for name in names]
+        return checksum({key: state[key] for key in keys})
+
+    def _hold_statistics(self, hold: bool) -> None:
+        for module in self.activation.modules():
+            layer = cast(Any, module)
+            if hold and isinstance(module, _BatchNorm):
+                layer.released, layer.__class__ = type(module), HeldBatchNorm
+            elif not hold and isinstance(module, HeldBatchNorm):
+                layer.__class__ = layer.__dict__.pop("released")
 
     def extra_repr(self) -> str:
         """What cannot be seen from the children."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.activations import Argument, find_family
 from sparta_hub.errors import SiteError, SpecError
@@ -15,13 +16,25 @@ from sparta_hub.placement import Site, check_placement
 from sparta_hub.site_search import places, sites, uncompiled
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
-__all__ = ["SiteStatus", "checksum", "disabled", "eject", "freeze", "inject", "injected", "parameter_count", "sites",
-           "spec_of", "state_of", "status", "unfreeze"]  # fmt: skip
+__all__ = ["SiteStatus", "checksum", "disabled", "eject", "freeze", "inject", "injected", "parameter_count",
+           "refuse_taken", "sites", "spec_of", "state_of", "status", "unfreeze"]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SiteStatus:
-    """What stands at one site: see ``status``."""
+    """What stands at one site: see ``status``.
+
+    Args:
+        site: its name, such as ``G4.B2``.
+        path: where it is in the network.
+        family: of the activation.
+        frozen: True, False or ``"weights"``.
+        enabled: False inside ``disabled``.
+        training: whether it, or a BatchNorm layer in it, is in training mode.
+        parameters: learned values, frozen or not.
+        checksum: of weights and statistics; ``"meta"`` for a model without storage.
+        overwritten: whether something has written into what is frozen since, as ``model.init_weights()`` does.
+    """
 
     site: str
     path: str
@@ -31,6 +44,7 @@ class SiteStatus:
     training: bool
     parameters: int
     checksum: str
+    overwritten: bool
 
 
 def inject(
@@ -72,7 +86,7 @@ def inject(
         found = sites(host, placement, need_channels=family.per_channel)
         known = tuple(SiteSpec(site.name, site.channels if family.per_channel else None) for site in found)
         spec = ActivationSpec(activation, {**family.defaults, **(arguments or {})}, check_placement(placement), known)
-    _refuse_taken(host, found)
+    refuse_taken(host, found)
     new = replace(
         spec,
         sites=tuple(SiteSpec(site.name, old.channels) for site, old in zip(found, spec.sites, strict=True)),
@@ -128,21 +142,27 @@ def eject(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
-    """Inside the ``with``, ``model`` is its host as it was, bit for bit; may be nested."""
-    before = [(module, module.enabled) for module in _some(model)]
+    """Inside the ``with``, ``model`` is its host as it was, bit for bit; may be nested.
+
+    It holds for the model, not for a thread: while one thread is inside, the others see the host too, and the
+    activations are back when the last one has left.
+    """
+    modules = _some(model)
+    for module in modules:
+        module.switched_off.append(None)
     try:
-        for module, _ in before:
-            module.enabled = False
         yield model
     finally:
-        for module, enabled in before:
-            module.enabled = enabled
+        for module in modules:
+            module.switched_off.pop()
 
 
 def freeze(model: nn.Module, *, frozen: Frozen = True) -> nn.Module:
     """Freeze all injected activations: their weights leave ``parameters()``; ``"weights"`` lets statistics adapt.
 
-    Freeze before wrapping in DDP; ``SyncBatchNorm.convert_sync_batchnorm`` has to run before either.
+    Freeze before wrapping in DDP. ``SyncBatchNorm.convert_sync_batchnorm`` leaves frozen statistics alone; with
+    ``"weights"``, where they follow the data, it has to run before freezing. What writes into tensors, such as
+    ``model.init_weights()`` or ``load_state_dict``, reaches frozen ones too: ``status`` then says ``overwritten``.
 
     Raises:
         SpecError: ``frozen`` is neither True nor ``"weights"``.
@@ -171,10 +191,7 @@ def unfreeze(model: nn.Module) -> nn.Module:
 
 
 def status(model: nn.Module) -> tuple[SiteStatus, ...]:
-    """Say what stands at every injected site; empty if nothing is injected.
-
-    The checksum covers weights and statistics; it is ``"meta"`` for a model without storage.
-    """
+    """Say what stands at every injected site; empty if nothing is injected."""
     return tuple(
         SiteStatus(
             site=module.site.name,
@@ -182,12 +199,17 @@ def status(model: nn.Module) -> tuple[SiteStatus, ...]:
             family=module.spec.family,
             frozen=module.frozen,
             enabled=module.enabled,
-            training=module.activation.training,
+            training=any(part.training for part in (module.activation, *_batchnorms(module.activation))),
             parameters=parameter_count(module),
             checksum=checksum(module.activation.state_dict()),
+            overwritten=module.overwritten,
         )
         for path, module in injected(model).items()
     )
+
+
+def _batchnorms(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 def _some(model: nn.Module) -> list[InjectedActivation]:
@@ -211,7 +233,8 @@ def _one_set(model: nn.Module) -> list[InjectedActivation]:
     return modules
 
 
-def _refuse_taken(host: nn.Module, found: Sequence[Site]) -> None:
+def refuse_taken(host: nn.Module, found: Sequence[Site]) -> None:
+    """Raise ``SiteError`` if ``host`` holds activations of ours, at the sites ``found`` or elsewhere."""
     for site in found:
         module = host.get_submodule(site.path)
         if isinstance(module, InjectedActivation):
