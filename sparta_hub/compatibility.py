@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from sparta_hub.activations import find_family
+from sparta_hub.activations import check_arguments, find_family
 from sparta_hub.errors import SiteError, SpecError
 from sparta_hub.matching import match_sites
 from sparta_hub.placement import block_of
-from sparta_hub.site_search import sites
+from sparta_hub.site_search import POST_ADD, sites
 from sparta_hub.spec import ActivationSpec, Origin
+from sparta_hub.surgery import refuse_taken
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ def check_spec(
 
     Raises:
         SiteError: timm knows no network of that name.
-        SpecError: ``input_size`` is no size, or the family of ``spec`` does not exist.
+        SpecError: ``input_size`` is no size, or the family of ``spec``, or an argument, does not exist.
     """
     if input_size is not None and input_size < 1:
         raise SpecError(f"input_size is {input_size}; expected the height and width of the images in pixels.")
-    find_family(spec.family)
+    check_arguments(spec.family, spec.arguments)
     if isinstance(host, str):
         from sparta_hub.hosts import host_on_meta
 
@@ -56,6 +57,7 @@ def check_spec(
         network = host
     try:
         found = match_sites(spec, network)
+        refuse_taken(network, found)
     except SiteError as error:
         return Compatibility(False, str(error), (), compatible_hosts(spec))
     paths = ", ".join(site.path for site in found[:8]) + (", ..." if len(found) > 8 else "")
@@ -64,12 +66,13 @@ def check_spec(
 
 
 def compatible_hosts(spec: ActivationSpec) -> tuple[str, ...]:
-    """Names of timm's ResNets and of our hosts that ``spec`` fits; takes some seconds."""
+    """Names of timm's ResNets, ResNeSts and SK-ResNets and of our hosts that ``spec`` fits; takes some seconds."""
     import timm
 
     import sparta_hub.hosts  # noqa: F401  registers them
 
-    names = [*timm.list_models(module="hosts"), *timm.list_models(module="resnet")]
+    modules = dict.fromkeys(["hosts", *(kind.split(".")[2] for kind in POST_ADD if kind.startswith("timm.models."))])
+    names = [name for module in modules for name in timm.list_models(module=module)]
     return tuple(name for name in names if _fits(spec, name))
 
 

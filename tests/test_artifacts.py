@@ -371,7 +371,7 @@ def many_channels(folder):
         (set_spec(family="os.system"), "There is no activation family 'os.system'; the families are sparta, relu"),
         (set_argument(hidden=10**9), r"this spec needs|cannot be made"),
         (set_argument(kernel_size=10**9 + 1), r"this spec needs|cannot be made"),
-        (set_argument(neighborhood="2"), "cannot be made"),
+        (set_argument(neighborhood="2"), "sparta has neighborhood '2'; expected an integer, such as 1"),
         (set_argument(kernel_size=2), "expected an odd number"),
         (set_argument(extra=1), "sparta has no argument extra; its arguments are: kernel_size"),
         (channels, "channels 1000000000; expected an integer from 1 to"),
