@@ -18,7 +18,7 @@ from sparta_hub.artifacts import (
     read_host,
     save_model,
 )
-from sparta_hub.errors import ArtifactError
+from sparta_hub.errors import ArtifactError, SiteError, short
 from sparta_hub.hub.names import is_remote, resolve
 from sparta_hub.injected import Frozen
 from sparta_hub.spec import ActivationSpec, Origin
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Info:
-    """What is known of an activation set without loading its weights.
+    """What is known of an activation set, its weights read and checked, and put into no network.
 
     Args:
         name: as it was asked for.
@@ -61,8 +61,9 @@ def load(
 
     Args:
         name: a folder, a short name (``list_models()``), or ``org/name[@revision]`` on the Hub.
-        model: a timm network, or the name of one, which is then freshly initialised. Without it, the network that the
-            set was trained in is returned with its trained weights, if the artifact holds them.
+        model: a timm network, or the name of one, which is then freshly initialised, also if the name has a tag of
+            pretrained weights: for those, pass ``timm.create_model(name, pretrained=True)``. Without it, the network
+            that the set was trained in is returned with its trained weights, if the artifact holds them.
         num_classes: classes of the head, for a network that is made here; a trained one gets a new head if they differ.
         frozen: True: neither weights nor BatchNorm statistics of the activations move; ``"weights"``: statistics may.
 
@@ -73,8 +74,12 @@ def load(
         NameNotFoundError: nobody knows the name.
         HubError: the Hub cannot be reached or refuses, or the disk does.
         ArtifactError, SpecError: the files are damaged or of a newer format.
-        SiteError: the set does not fit into the network, which is then as it was.
+        SiteError: the set does not fit into the network, which is then as it was; or ``model`` is none.
     """
+    if not isinstance(model, str | nn.Module | None):
+        raise SiteError(
+            f"model is {short(model)}; expected a network, such as timm.create_model('resnet18'), or the name of one."
+        )
     artifact = read_artifact(resolve(name))
     if isinstance(model, nn.Module):
         if num_classes is not None:
