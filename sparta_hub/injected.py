@@ -61,6 +61,7 @@ class InjectedActivation(nn.Module):
         self.switched_off: list[None] = []  # one entry for each ``disabled``; lists change in one step, also in threads
         self.frozen: Frozen = False
         self.frozen_parameters: dict[str, list[str]] = {}
+        self.original_parameters: dict[str, list[str]] = {}
         self.kept = ""  # checksum of what is frozen, as it was then
         self.given = checksum(activation.state_dict()) if spec.origin else ""  # what the origin speaks of
         self.train(original.training)
@@ -101,12 +102,8 @@ class InjectedActivation(nn.Module):
         """
         if check_frozen(frozen) is False:
             raise SpecError('freeze got frozen=False; expected True or "weights". To train it again, call unfreeze.')
-        for path, module in self.activation.named_modules():
-            for name, parameter in list(module.named_parameters(recurse=False)):
-                delattr(module, name)
-                # a copy, for an optimiser made earlier still holds the parameter and moves it in place
-                module.register_buffer(name, parameter.detach().clone())
-                self.frozen_parameters.setdefault(path, []).append(name)
+        for path, names in _to_buffers(self.activation).items():
+            self.frozen_parameters.setdefault(path, []).extend(names)
         self.frozen = frozen
         self._hold_statistics(frozen is True)
         self.kept = self._checksum_of_frozen(self.activation.state_dict())
@@ -114,16 +111,22 @@ class InjectedActivation(nn.Module):
 
     def unfreeze(self) -> None:
         """Turn the frozen buffers back into parameters."""
-        for path, names in self.frozen_parameters.items():
-            module = self.activation.get_submodule(path)
-            for name in names:
-                tensor = getattr(module, name)
-                delattr(module, name)
-                module.register_parameter(name, nn.Parameter(tensor))
+        _to_parameters(self.activation, self.frozen_parameters)
         self.frozen_parameters.clear()
         self.frozen, self.kept = False, ""
         self._hold_statistics(False)
         self.train(self.training)
+
+    def keep_original(self) -> None:
+        """Turn the parameters of the host's own activation into buffers: unused, they would make DDP wait for them."""
+        if all(parameter.requires_grad for parameter in self.original.parameters()):
+            self.original_parameters = _to_buffers(self.original)
+
+    def release_original(self) -> nn.Module:
+        """The host's own activation, in the host's mode, its parameters such as before."""
+        _to_parameters(self.original, self.original_parameters)
+        self.original_parameters = {}
+        return self.original.train(self.training)
 
     @property
     def overwritten(self) -> bool:
@@ -147,6 +150,28 @@ class InjectedActivation(nn.Module):
     def extra_repr(self) -> str:
         """What cannot be seen from the children."""
         return f"site={self.site.name}, frozen={self.frozen!r}, enabled={self.enabled}"
+
+
+def _to_buffers(module: nn.Module) -> dict[str, list[str]]:
+    """Turn all parameters into buffers; their names, by path of the part that has them."""
+    found: dict[str, list[str]] = {}
+    for path, part in module.named_modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            # a copy, for an optimiser made earlier still holds the parameter and moves it in place
+            part.register_buffer(name, parameter.detach().clone())
+            found.setdefault(path, []).append(name)
+    return found
+
+
+def _to_parameters(module: nn.Module, found: Mapping[str, list[str]]) -> None:
+    """Undo ``_to_buffers``; the parameters are new ones."""
+    for path, names in found.items():
+        part = module.get_submodule(path)
+        for name in names:
+            tensor = getattr(part, name)
+            delattr(part, name)
+            part.register_parameter(name, nn.Parameter(tensor))
 
 
 def check_frozen(frozen: Frozen) -> Frozen:

@@ -103,6 +103,8 @@ def inject(
     for site, module in zip(found, ready, strict=True):  # nothing can fail from here on
         for parent, name in places(host, module.original) if new.placement == "every" else [_place(host, site)]:
             setattr(parent, name, module)
+        if places(host, module.original) == [(module, "original")]:  # not where the host calls it elsewhere, too
+            module.keep_original()
     return new
 
 
@@ -131,12 +133,13 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 def eject(model: nn.Module) -> nn.Module:
     """Put the host's own activations back, for good. Its logits are then what they were without ours, bit for bit.
 
-    To go on training in DDP, wrap the result anew: what DDP knows of the parameters is out of date.
+    Weights of the host's own activations, such as PReLU's, are buffers meanwhile and new parameters after this: build
+    the optimiser then. To go on training in DDP, wrap the result anew: what it knows of the parameters is out of date.
     """
     for module in _some(model):
-        module.original.train(module.training)
+        original = module.release_original()
         for parent, name in places(model, module):
-            setattr(parent, name, module.original)
+            setattr(parent, name, original)
     return model
 
 

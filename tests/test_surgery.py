@@ -387,6 +387,33 @@ def test_eject_keeps_the_mode_and_dtype_that_the_host_got_since(frozen):
     assert host(X.double()).dtype == torch.float64
 
 
+def test_weights_of_the_hosts_own_activation_are_no_parameters_meanwhile():
+    """For nothing uses them: DDP would wait for their gradients, and counts would be wrong."""
+    host = small_host(act_layer="prelu").eval()
+    names, out = [name for name, _ in host.named_parameters()], host(X)
+    inject(host, "silu")
+    assert not any(".original." in name for name, _ in host.named_parameters())
+    assert sum(".original." in name for name in host.state_dict()) == 4
+    host(X).sum().backward()
+    assert all(parameter.grad is not None for parameter in host.parameters())
+    with disabled(copy.deepcopy(host)) as twin:
+        assert torch.equal(twin(X), out)
+    eject(host)
+    assert sorted(name for name, _ in host.named_parameters()) == sorted(names)
+    assert torch.equal(host(X), out)
+    host.requires_grad_(False)
+    inject(host, "silu")
+    eject(host)
+    assert not any(parameter.requires_grad for parameter in host.parameters())
+
+
+def test_a_shared_activation_of_the_host_keeps_its_parameters():
+    host = small_host(act_layer="prelu").eval()
+    host.layer1[0].act2 = host.layer1[1].act2
+    inject(host, "silu", placement="G1.B2")
+    assert isinstance(host.layer1[0].act2.weight, nn.Parameter)
+
+
 @pytest.mark.parametrize("verb", [eject, freeze, unfreeze, spec_of, state_of])
 def test_verbs_without_an_activation_say_so(verb):
     with pytest.raises(SiteError, match=r"ResNet holds no activation of ours; put one in with sparta_hub.load"):
