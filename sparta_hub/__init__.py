@@ -9,6 +9,7 @@ _HOME = {  # public name -> the module that defines it, imported on first use: `
     "ArtifactError": "errors",
     "HubError": "errors",
     "NameNotFoundError": "errors",
+    "Origin": "spec",
     "SiteError": "errors",
     "SpartaError": "errors",
     "SpecError": "errors",
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from sparta_hub.diagnostics import diagnose
     from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, SiteError, SpartaError, SpecError
     from sparta_hub.hub import check, info, list_models, load, push_to_hub, save, transfers, verify, verify_files
-    from sparta_hub.spec import ActivationSpec
+    from sparta_hub.spec import ActivationSpec, Origin
     from sparta_hub.surgery import disabled, eject, freeze, inject, sites, status, unfreeze
     from sparta_hub.threat import ThreatModel
 
@@ -47,6 +48,7 @@ __all__ = [
     "ArtifactError",
     "HubError",
     "NameNotFoundError",
+    "Origin",
     "SiteError",
     "SpartaError",
     "SpecError",

@@ -138,6 +138,8 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
     from sparta_hub.demo import run_demo, table, write_demo
     from sparta_hub.provenance import provenance
 
+    if out.exists() and not out.is_dir():
+        raise SpartaError(f"--out {out} is a file; expected a folder, or the name of a new one.")
     result = run_demo(name, seed=seed, steps=steps, test_count=images)
     path = write_demo(result, out)
     if as_json:

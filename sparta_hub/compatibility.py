@@ -1,19 +1,17 @@
 """Does an activation set fit a network? Asked before anything is changed, and without memory for weights."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import nn
 
-from sparta_hub.activations import find_family
+from sparta_hub.activations import check_arguments, find_family
 from sparta_hub.errors import SiteError, SpecError
 from sparta_hub.matching import match_sites
 from sparta_hub.placement import block_of
-from sparta_hub.site_search import sites
+from sparta_hub.site_search import POST_ADD, sites
 from sparta_hub.spec import ActivationSpec, Origin
+from sparta_hub.surgery import refuse_taken
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,20 @@ def check_spec(
 
     Raises:
         SiteError: timm knows no network of that name.
-        SpecError: ``input_size`` is no size, or the family of ``spec`` does not exist.
+        SpecError: ``input_size`` is no size, or the family of ``spec``, or an argument, does not exist.
     """
     if input_size is not None and input_size < 1:
         raise SpecError(f"input_size is {input_size}; expected the height and width of the images in pixels.")
-    find_family(spec.family)
-    network = _on_meta(host) if isinstance(host, str) else host
+    check_arguments(spec.family, spec.arguments)
+    if isinstance(host, str):
+        from sparta_hub.hosts import host_on_meta
+
+        network = host_on_meta(host)
+    else:
+        network = host
     try:
         found = match_sites(spec, network)
+        refuse_taken(network, found)
     except SiteError as error:
         return Compatibility(False, str(error), (), compatible_hosts(spec))
     paths = ", ".join(site.path for site in found[:8]) + (", ..." if len(found) > 8 else "")
@@ -62,19 +66,22 @@ def check_spec(
 
 
 def compatible_hosts(spec: ActivationSpec) -> tuple[str, ...]:
-    """Names of timm's ResNets and of our hosts that ``spec`` fits; takes some seconds."""
+    """Names of timm's ResNets, ResNeSts and SK-ResNets and of our hosts that ``spec`` fits; takes some seconds."""
     import timm
 
     import sparta_hub.hosts  # noqa: F401  registers them
 
-    names = [*timm.list_models(module="hosts"), *timm.list_models(module="resnet")]
+    modules = dict.fromkeys(["hosts", *(kind.split(".")[2] for kind in POST_ADD if kind.startswith("timm.models."))])
+    names = [name for module in modules for name in timm.list_models(module=module)]
     return tuple(name for name in names if _fits(spec, name))
 
 
 def _fits(spec: ActivationSpec, name: str) -> bool:
+    from sparta_hub.hosts import host_on_meta
+
     try:
         if spec.placement != "every" and "pruned" not in name:  # pruning makes the blocks of a stage differ
-            thin = _on_meta(name, {"layers": (1, 1, 1, 1)})  # built in a blink, and as wide as the whole
+            thin = host_on_meta(name, layers=(1, 1, 1, 1))  # built in a blink, and as wide as the whole
             if spec.placement == "last":
                 return bool(match_sites(spec, thin))
             widths = {block_of(site.name): site.channels for site in sites(thin)}
@@ -82,20 +89,9 @@ def _fits(spec: ActivationSpec, name: str) -> bool:
                 stage = (block_of(site.name) or (0, 0))[0]
                 if site.channels is not None and widths.get((stage, 1)) != site.channels:
                     return False
-        return bool(match_sites(spec, _on_meta(name)))
+        return bool(match_sites(spec, host_on_meta(name)))
     except (SiteError, TypeError, ValueError, RuntimeError):  # timm may know names that this version cannot build
         return False
-
-
-def _on_meta(name: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
-    """The network ``name`` without memory for its weights."""
-    from sparta_hub.hosts import create_host
-
-    try:
-        with torch.device("meta"):
-            return create_host(name, **(settings or {}))
-    except (NotImplementedError, RuntimeError):  # some networks of older timm look at values while they are made
-        return create_host(name, **(settings or {}))
 
 
 def _warnings(spec: ActivationSpec, host: nn.Module, origin: Origin | None, input_size: int | None) -> list[str]:

@@ -21,7 +21,7 @@ from sparta_hub.data import Images, load_bundled
 from sparta_hub.diagnostics import feature_maps
 from sparta_hub.errors import SpartaError
 from sparta_hub.hosts import create_host
-from sparta_hub.hub import load
+from sparta_hub.hub import info, load
 from sparta_hub.surgery import injected, status
 from sparta_hub.threat import ThreatModel
 
@@ -38,7 +38,7 @@ class Twin:
     """One trained network and what was measured of it.
 
     Args:
-        name: ``"SPARTA (frozen)"`` or ``"ReLU"``.
+        name: ``"SPARTA (frozen)"``, or the family of another set; or ``"ReLU"``.
         model: the network.
         clean, robust: accuracies in percent, on clean and on attacked images.
         seconds: training time.
@@ -102,7 +102,9 @@ def run_demo(
         extra = sum(site.parameters for site in status(model))
         return Twin(label, model, clean, robust, seconds, extra)
 
-    sparta = twin("SPARTA (frozen)", lambda host: load(name, model=host, frozen=True))
+    family = info(name).spec.family
+    label = "SPARTA" if family == "sparta" else family
+    sparta = twin(f"{label} (frozen)", lambda host: load(name, model=host, frozen=True))
     relu = twin("ReLU", lambda host: host)
     return DemoResult(sparta, relu, x[:8], y[:8], test_count, seed, steps, attack_steps)
 
@@ -160,14 +162,16 @@ def _accuracies(
 
 def table(result: DemoResult) -> str:
     """The outcome as text, with the interval of each accuracy and an honest last line."""
-    rows = [f"{'':<16}{'clean':>8}{f'PGD-{result.attack_steps}':>9}{'train':>9}{'extra parameters':>19}"]
+    width = max(16, len(result.sparta.name) + 1)
+    rows = [f"{'':<{width}}{'clean':>8}{f'PGD-{result.attack_steps}':>9}{'train':>9}{'extra parameters':>19}"]
     for twin in (result.sparta, result.relu):
         rows.append(
-            f"{twin.name:<16}{twin.clean:>7.1f}%{twin.robust:>8.1f}%{twin.seconds:>8.1f}s{twin.extra_parameters:>19,}"
+            f"{twin.name:<{width}}{twin.clean:>7.1f}%{twin.robust:>8.1f}%{twin.seconds:>8.1f}s{twin.extra_parameters:>19,}"
         )
     gain = result.sparta.robust - result.relu.robust
     spread = 196 * (0.25 / result.test_count) ** 0.5
-    ahead = "Both are level" if gain == 0 else f"{'SPARTA' if gain > 0 else 'ReLU'} is ahead by {abs(gain):.1f} points"
+    first = result.sparta.name.removesuffix(" (frozen)")
+    ahead = "Both are level" if gain == 0 else f"{first if gain > 0 else 'ReLU'} is ahead by {abs(gain):.1f} points"
     rows.append(
         f"{ahead} under attack: one seed, {result.test_count} images, each accuracy ± {spread:.1f} points at 95 %."
     )

@@ -11,9 +11,10 @@ from inspect import signature
 from typing import Any, TypeVar, cast
 
 import timm
+import torch
 from timm.layers.create_conv2d import create_conv2d
 from timm.layers.norm_act import BatchNormAct2d
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from timm.models.resnetv2 import ResNetV2
 from torch import nn
@@ -130,7 +131,7 @@ def create_host(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.
     """Make the timm network ``name``, freshly initialised; an unknown name is a ``SiteError`` with the nearest ones.
 
     Args:
-        name: as timm knows it, one of the hosts above included.
+        name: as timm knows it, one of the hosts above included; a tag of pretrained weights is checked, and not used.
         num_classes: classes of its head; timm's default for that network if None.
         **kwargs: passed on to ``timm.create_model``.
     """
@@ -138,6 +139,22 @@ def create_host(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise SiteError(f"timm has no model {name!r}.{hint} timm.list_models() shows all.")
+    try:
+        get_pretrained_cfg(name)
+    except RuntimeError as error:
+        architecture, _, tag = name.partition(".")
+        raise SiteError(
+            f"timm has no weights {tag!r} of {architecture}; leave the tag out: {architecture!r}."
+        ) from error
     if num_classes is not None:
         kwargs["num_classes"] = num_classes
     return timm.create_model(name, **kwargs)
+
+
+def host_on_meta(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.Module:
+    """The network that ``create_host`` would make, without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            return create_host(name, num_classes, **kwargs)
+    except (NotImplementedError, RuntimeError):  # some networks of older timm look at values while they are made
+        return create_host(name, num_classes, **kwargs)

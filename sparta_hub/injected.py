@@ -1,9 +1,11 @@
 """The module that stands at a site of a host in place of its activation."""
 
-from collections.abc import Mapping
-from typing import Literal, Self, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self, cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.errors import SpecError
 from sparta_hub.provenance import tensors_sha256
@@ -12,19 +14,42 @@ from sparta_hub.spec import ActivationSpec, SiteSpec
 Frozen = bool | Literal["weights"]
 
 
+class HeldBatchNorm(nn.Module):
+    """What a BatchNorm layer is while its statistics are frozen: the same tensors, always used and never moved.
+
+    It is none of torch's BatchNorm classes, so that what looks for those in a network, to train, reset, fold or
+    synchronise them, leaves it alone. It is made by changing a layer's class, and unmade the same way.
+    """
+
+    released: type[nn.Module]
+    running_mean: Tensor
+    running_var: Tensor
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (B, C, H, W) with the statistics held."""
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 class InjectedActivation(nn.Module):
     """An activation in place of a host's own, which it keeps for ``eject`` and ``disabled``.
 
     Frozen means that nothing moves it: its parameters are turned into buffers, so that no optimiser, weight decay or
     ``requires_grad_`` on the host can reach them; it stays in eval mode whatever mode the host is put in; and its
-    BatchNorm layers track no statistics, so that ``torch.optim.swa_utils.update_bn`` does not reset them either.
+    BatchNorm layers become ``HeldBatchNorm``, whatever is done to all BatchNorm layers of the host.
     ``frozen="weights"`` lets only those statistics follow the host's mode.
 
     Args:
         activation: the new activation.
         original: the host's own.
         site: which site of ``spec`` this is.
-        spec: the set it belongs to.
+        spec: the set it belongs to; its origin is that of the weights that ``activation`` has now.
     """
 
     def __init__(self, activation: nn.Module, original: nn.Module, site: SiteSpec, spec: ActivationSpec) -> None:
@@ -33,11 +58,18 @@ class InjectedActivation(nn.Module):
         self.original = original
         self.site = site
         self.spec = spec
-        self.enabled = True
+        self.switched_off: list[None] = []  # one entry for each ``disabled``; lists change in one step, also in threads
         self.frozen: Frozen = False
         self.frozen_parameters: dict[str, list[str]] = {}
-        self.frozen_statistics: list[str] = []
+        self.original_parameters: dict[str, list[str]] = {}
+        self.kept = ""  # checksum of what is frozen, as it was then
+        self.given = checksum(activation.state_dict()) if spec.origin else ""  # what the origin speaks of
         self.train(original.training)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it stands in for the host's own activation, which no ``disabled`` has put back."""
+        return not self.switched_off
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation, or the host's own while disabled. x: (B, C, H, W)."""
@@ -50,6 +82,18 @@ class InjectedActivation(nn.Module):
             self.activation.eval()
         return self
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Cast or move, as ``to`` does; in another dtype the values given are still those."""
+        before = self.activation.state_dict()
+        super()._apply(fn, recurse)
+        after = self.activation.state_dict()
+        if any(after[key].dtype != tensor.dtype for key, tensor in before.items()):
+            if self.given and self.given == checksum(before):
+                self.given = checksum(after)
+            if self.kept and self.kept == self._checksum_of_frozen(before):
+                self.kept = self._checksum_of_frozen(after)
+        return self
+
     def freeze(self, frozen: Frozen = True) -> None:
         """Turn the activation's parameters into buffers; unless ``"weights"``, hold its statistics too.
 
@@ -58,47 +102,76 @@ class InjectedActivation(nn.Module):
         """
         if check_frozen(frozen) is False:
             raise SpecError('freeze got frozen=False; expected True or "weights". To train it again, call unfreeze.')
-        for path, module in self.activation.named_modules():
-            for name, parameter in list(module.named_parameters(recurse=False)):
-                delattr(module, name)
-                # a copy, for an optimiser made earlier still holds the parameter and moves it in place
-                module.register_buffer(name, parameter.detach().clone())
-                self.frozen_parameters.setdefault(path, []).append(name)
+        for path, names in _to_buffers(self.activation).items():
+            self.frozen_parameters.setdefault(path, []).extend(names)
         self.frozen = frozen
-        self._track_statistics(frozen == "weights")
+        self._hold_statistics(frozen is True)
+        self.kept = self._checksum_of_frozen(self.activation.state_dict())
         self.train(self.training)
 
     def unfreeze(self) -> None:
         """Turn the frozen buffers back into parameters."""
-        for path, names in self.frozen_parameters.items():
-            module = self.activation.get_submodule(path)
-            for name in names:
-                tensor = getattr(module, name)
-                delattr(module, name)
-                module.register_parameter(name, nn.Parameter(tensor))
+        _to_parameters(self.activation, self.frozen_parameters)
         self.frozen_parameters.clear()
-        self.frozen = False
-        self._track_statistics(True)
+        self.frozen, self.kept = False, ""
+        self._hold_statistics(False)
         self.train(self.training)
 
-    def _track_statistics(self, track: bool) -> None:
-        """Switch the tracking of statistics; in eval mode BatchNorm uses them all the same."""
-        if track:
-            for path in self.frozen_statistics:
-                self._statistics(path).track_running_stats = True
-            self.frozen_statistics.clear()
-            return
-        for path, module in self.activation.named_modules():
-            if getattr(module, "track_running_stats", False):
-                self._statistics(path).track_running_stats = False
-                self.frozen_statistics.append(path)
+    def keep_original(self) -> None:
+        """Turn the parameters of the host's own activation into buffers: unused, they would make DDP wait for them."""
+        if all(parameter.requires_grad for parameter in self.original.parameters()):
+            self.original_parameters = _to_buffers(self.original)
 
-    def _statistics(self, path: str) -> nn.BatchNorm2d:
-        return cast(nn.BatchNorm2d, self.activation.get_submodule(path))
+    def release_original(self) -> nn.Module:
+        """The host's own activation, in the host's mode, its parameters such as before."""
+        _to_parameters(self.original, self.original_parameters)
+        self.original_parameters = {}
+        return self.original.train(self.training)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether something has changed what is frozen, by writing into its tensors."""
+        return bool(self.kept) and self.kept != self._checksum_of_frozen(self.activation.state_dict())
+
+    def _checksum_of_frozen(self, state: Mapping[str, Tensor]) -> str:
+        if self.frozen is True:
+            return checksum(state)
+        keys = [f"{path}.{name}".lstrip(".") for path, names in self.frozen_parameters.items() for name in names]
+        return checksum({key: state[key] for key in keys})
+
+    def _hold_statistics(self, hold: bool) -> None:
+        for module in self.activation.modules():
+            layer = cast(Any, module)
+            if hold and isinstance(module, _BatchNorm):
+                layer.released, layer.__class__ = type(module), HeldBatchNorm
+            elif not hold and isinstance(module, HeldBatchNorm):
+                layer.__class__ = layer.__dict__.pop("released")
 
     def extra_repr(self) -> str:
         """What cannot be seen from the children."""
         return f"site={self.site.name}, frozen={self.frozen!r}, enabled={self.enabled}"
+
+
+def _to_buffers(module: nn.Module) -> dict[str, list[str]]:
+    """Turn all parameters into buffers; their names, by path of the part that has them."""
+    found: dict[str, list[str]] = {}
+    for path, part in module.named_modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            # a copy, for an optimiser made earlier still holds the parameter and moves it in place
+            part.register_buffer(name, parameter.detach().clone())
+            found.setdefault(path, []).append(name)
+    return found
+
+
+def _to_parameters(module: nn.Module, found: Mapping[str, list[str]]) -> None:
+    """Undo ``_to_buffers``; the parameters are new ones."""
+    for path, names in found.items():
+        part = module.get_submodule(path)
+        for name in names:
+            tensor = getattr(part, name)
+            delattr(part, name)
+            part.register_parameter(name, nn.Parameter(tensor))
 
 
 def check_frozen(frozen: Frozen) -> Frozen:

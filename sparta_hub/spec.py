@@ -57,13 +57,26 @@ class Origin:
 
     def __post_init__(self) -> None:
         for name in ("host", "stem", "dataset", "threat"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or len(value) > 200:
-                raise SpecError(f"origin.{name} is {short(value)}; expected a short text.")
+            _check_text(f"origin.{name}", getattr(self, name))
         for name in ("num_classes", "input_size"):
-            value = getattr(self, name)
-            if not (_is_int(value) and 1 <= value <= 1_000_000):
-                raise SpecError(f"origin.{name} is {short(value)}; expected an integer from 1 to 1,000,000.")
+            _check_count(f"origin.{name}", getattr(self, name), least=1)
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """Which network the host weights of an artifact are of, enough for timm to make it again.
+
+    Args:
+        name: timm name of the network.
+        num_classes: of its head; 0 for none.
+    """
+
+    name: str
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        _check_text("host.name", self.name)
+        _check_count("host.num_classes", self.num_classes, least=0)
 
 
 @dataclass(frozen=True)
@@ -132,12 +145,14 @@ class ArtifactConfig:
         files: sha256 (64 hex digits) of every other file of the artifact that is not a card.
         library_version: the sparta-hub that wrote it.
         format_version: version of this layout; another one is refused.
+        host: the network that the host weights among the files are of, where it is not the one of the set's origin.
     """
 
     activation: ActivationSpec
     files: Mapping[str, str] = field(default_factory=dict)
     library_version: str = ""
     format_version: int = FORMAT_VERSION
+    host: HostSpec | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.files, Mapping):
@@ -148,6 +163,12 @@ class ArtifactConfig:
             if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise SpecError(f"files gives {name} the sha256 {short(digest)}; expected 64 hexadecimal digits.")
 
+    @property
+    def trained_host(self) -> HostSpec | None:
+        """The network that host weights are of: ``host``, or the one the set was trained in; None: nobody says."""
+        origin = self.activation.origin
+        return self.host or (HostSpec(origin.host, origin.num_classes) if origin else None)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``json.dumps``."""
         return {
@@ -155,6 +176,7 @@ class ArtifactConfig:
             "library_name": "sparta-hub",
             "library_version": self.library_version,
             "activation": self.activation.to_json(),
+            **({"host": asdict(self.host)} if self.host else {}),
             "files": dict(sorted(self.files.items())),
         }
 
@@ -171,7 +193,9 @@ class ArtifactConfig:
         if value.get("library_name") != "sparta-hub":
             raise SpecError(f"library_name is {short(value.get('library_name'))}; expected 'sparta-hub'.")
         rest = {key: item for key, item in value.items() if key != "library_name"}
-        data = read_object(cls, rest, "config.json")
+        data = read_object(cls, {"host": None, **rest}, "config.json")
+        if data["host"] is not None:
+            data["host"] = HostSpec(**read_object(HostSpec, data["host"], "host"))
         return cls(**{**data, "activation": ActivationSpec.from_json(data["activation"])})
 
 
@@ -185,6 +209,16 @@ def read_object(cls: type[Any], value: Any, what: str) -> dict[str, Any]:
     if missing := sorted(known - value.keys()):
         raise SpecError(f"{what} lacks {', '.join(missing)}.")
     return dict(value)
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or len(value) > 200:
+        raise SpecError(f"{name} is {short(value)}; expected a short text.")
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not (_is_int(value) and least <= value <= 1_000_000):
+        raise SpecError(f"{name} is {short(value)}; expected an integer from {least} to 1,000,000.")
 
 
 def _is_int(value: object) -> bool:

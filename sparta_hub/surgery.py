@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.activations import Argument, find_family
 from sparta_hub.errors import SiteError, SpecError
@@ -15,13 +16,25 @@ from sparta_hub.placement import Site, check_placement
 from sparta_hub.site_search import places, sites, uncompiled
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
-__all__ = ["SiteStatus", "checksum", "disabled", "eject", "freeze", "inject", "injected", "parameter_count", "sites",
-           "spec_of", "state_of", "status", "unfreeze"]  # fmt: skip
+__all__ = ["SiteStatus", "checksum", "disabled", "eject", "freeze", "inject", "injected", "parameter_count",
+           "refuse_taken", "sites", "spec_of", "state_of", "status", "unfreeze"]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SiteStatus:
-    """What stands at one site: see ``status``."""
+    """What stands at one site: see ``status``.
+
+    Args:
+        site: its name, such as ``G4.B2``.
+        path: where it is in the network.
+        family: of the activation.
+        frozen: True, False or ``"weights"``.
+        enabled: False inside ``disabled``.
+        training: whether it, or a BatchNorm layer in it, is in training mode.
+        parameters: learned values, frozen or not.
+        checksum: of weights and statistics; ``"meta"`` for a model without storage.
+        overwritten: whether something has written into what is frozen since, as ``model.init_weights()`` does.
+    """
 
     site: str
     path: str
@@ -31,6 +44,7 @@ class SiteStatus:
     training: bool
     parameters: int
     checksum: str
+    overwritten: bool
 
 
 def inject(
@@ -49,7 +63,8 @@ def inject(
         activation: a family's name, or a spec; with a spec its own placement and arguments hold.
         placement: where, for a family's name.
         arguments: the family's arguments, for a family's name.
-        state: tensors by file key (``stage4.block2.conv2.weight``); without it the activations are freshly initialised.
+        state: tensors by file key (``stage4.block2.conv2.weight``); without it the activations are freshly initialised,
+            and the origin of a spec is left out: it is that of other weights.
         frozen: True, False, or ``"weights"`` (BatchNorm statistics may follow, weights not).
 
     Returns:
@@ -71,9 +86,11 @@ def inject(
         found = sites(host, placement, need_channels=family.per_channel)
         known = tuple(SiteSpec(site.name, site.channels if family.per_channel else None) for site in found)
         spec = ActivationSpec(activation, {**family.defaults, **(arguments or {})}, check_placement(placement), known)
-    _refuse_taken(host, found)
+    refuse_taken(host, found)
     new = replace(
-        spec, sites=tuple(SiteSpec(site.name, old.channels) for site, old in zip(found, spec.sites, strict=True))
+        spec,
+        sites=tuple(SiteSpec(site.name, old.channels) for site, old in zip(found, spec.sites, strict=True)),
+        origin=None if state is None else spec.origin,
     )
     with torch.device("meta" if any(p.is_meta for p in host.parameters()) else "cpu"):
         modules = build_modules(spec, state)  # on the CPU whatever the host's device: the same seed, the same weights
@@ -86,6 +103,8 @@ def inject(
     for site, module in zip(found, ready, strict=True):  # nothing can fail from here on
         for parent, name in places(host, module.original) if new.placement == "every" else [_place(host, site)]:
             setattr(parent, name, module)
+        if places(host, module.original) == [(module, "original")]:  # not where the host calls it elsewhere, too
+            module.keep_original()
     return new
 
 
@@ -95,8 +114,15 @@ def injected(model: nn.Module) -> dict[str, InjectedActivation]:
 
 
 def spec_of(model: nn.Module) -> ActivationSpec:
-    """The spec of the activation set inside ``model``."""
-    return _one_set(model)[0].spec
+    """The spec of the activation set inside ``model``.
+
+    It has an origin only while all weights and statistics are those that were put in with it: trained on, they come
+    from elsewhere.
+    """
+    modules = _one_set(model)
+    spec = modules[0].spec
+    moved = spec.origin is not None and any(checksum(m.activation.state_dict()) != m.given for m in modules)
+    return replace(spec, origin=None) if moved else spec
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -107,32 +133,39 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 def eject(model: nn.Module) -> nn.Module:
     """Put the host's own activations back, for good. Its logits are then what they were without ours, bit for bit.
 
-    To go on training in DDP, wrap the result anew: what DDP knows of the parameters is out of date.
+    Weights of the host's own activations, such as PReLU's, are buffers meanwhile and new parameters after this: build
+    the optimiser then. To go on training in DDP, wrap the result anew: what it knows of the parameters is out of date.
     """
     for module in _some(model):
-        module.original.train(module.training)
+        original = module.release_original()
         for parent, name in places(model, module):
-            setattr(parent, name, module.original)
+            setattr(parent, name, original)
     return model
 
 
 @contextmanager
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
-    """Inside the ``with``, ``model`` is its host as it was, bit for bit; may be nested."""
-    before = [(module, module.enabled) for module in _some(model)]
+    """Inside the ``with``, ``model`` is its host as it was, bit for bit; may be nested.
+
+    It holds for the model, not for a thread: while one thread is inside, the others see the host too, and the
+    activations are back when the last one has left.
+    """
+    modules = _some(model)
+    for module in modules:
+        module.switched_off.append(None)
     try:
-        for module, _ in before:
-            module.enabled = False
         yield model
     finally:
-        for module, enabled in before:
-            module.enabled = enabled
+        for module in modules:
+            module.switched_off.pop()
 
 
 def freeze(model: nn.Module, *, frozen: Frozen = True) -> nn.Module:
     """Freeze all injected activations: their weights leave ``parameters()``; ``"weights"`` lets statistics adapt.
 
-    Freeze before wrapping in DDP; ``SyncBatchNorm.convert_sync_batchnorm`` has to run before either.
+    Freeze before wrapping in DDP. ``SyncBatchNorm.convert_sync_batchnorm`` leaves frozen statistics alone; with
+    ``"weights"``, where they follow the data, it has to run before freezing. What writes into tensors, such as
+    ``model.init_weights()`` or ``load_state_dict``, reaches frozen ones too: ``status`` then says ``overwritten``.
 
     Raises:
         SpecError: ``frozen`` is neither True nor ``"weights"``.
@@ -161,10 +194,7 @@ def unfreeze(model: nn.Module) -> nn.Module:
 
 
 def status(model: nn.Module) -> tuple[SiteStatus, ...]:
-    """Say what stands at every injected site; empty if nothing is injected.
-
-    The checksum covers weights and statistics; it is ``"meta"`` for a model without storage.
-    """
+    """Say what stands at every injected site; empty if nothing is injected."""
     return tuple(
         SiteStatus(
             site=module.site.name,
@@ -172,12 +202,17 @@ def status(model: nn.Module) -> tuple[SiteStatus, ...]:
             family=module.spec.family,
             frozen=module.frozen,
             enabled=module.enabled,
-            training=module.activation.training,
+            training=any(part.training for part in (module.activation, *_batchnorms(module.activation))),
             parameters=parameter_count(module),
             checksum=checksum(module.activation.state_dict()),
+            overwritten=module.overwritten,
         )
         for path, module in injected(model).items()
     )
+
+
+def _batchnorms(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 def _some(model: nn.Module) -> list[InjectedActivation]:
@@ -201,7 +236,8 @@ def _one_set(model: nn.Module) -> list[InjectedActivation]:
     return modules
 
 
-def _refuse_taken(host: nn.Module, found: Sequence[Site]) -> None:
+def refuse_taken(host: nn.Module, found: Sequence[Site]) -> None:
+    """Raise ``SiteError`` if ``host`` holds activations of ours, at the sites ``found`` or elsewhere."""
     for site in found:
         module = host.get_submodule(site.path)
         if isinstance(module, InjectedActivation):

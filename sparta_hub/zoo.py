@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparta_hub.errors import NameNotFoundError
+from sparta_hub.errors import NameNotFoundError, short
 
 NAMESPACE = "sparta-hub"  # whose the repositories are; `sparta-hub release --namespace` publishes under another one
 _PACKAGE = Path(__file__).parent
@@ -66,7 +66,7 @@ def find_entry(name: str) -> Entry:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise NameNotFoundError(
-            f"Nothing is called {name!r}.{hint} Expected a folder, one of {', '.join(known) or '(none)'}, "
+            f"Nothing is called {short(name)}.{hint} Expected a folder, one of {', '.join(known) or '(none)'}, "
             "or a repository on the Hub as 'org/name' or 'org/name@revision'."
         )
     return known[name]

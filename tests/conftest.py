@@ -55,18 +55,16 @@ ORIGIN = Origin("resnet10t", 10, 64, "timm", "fashion_mnist", "Linf 8/255")
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory) -> Path:
     """An artifact folder with its host, untrained but with moved BatchNorm statistics. Do not write into it."""
-    from dataclasses import replace
-
     from sparta_hub.spec import ActivationSpec, SiteSpec
 
     torch.manual_seed(0)
     host = small_host()
     arguments = {"kernel_size": 1, "hidden": 16, "dynamic": True, "neighborhood": 1}
     where = tuple(SiteSpec(s.name, s.channels) for s in sparta_hub.sites(host, "last"))
-    sparta_hub.inject(host, replace(ActivationSpec("sparta", arguments, "last", where), origin=ORIGIN))
+    sparta_hub.inject(host, ActivationSpec("sparta", arguments, "last", where))
     host.train()(torch.rand(4, 3, 64, 64))
     folder = tmp_path_factory.mktemp("artifact") / "tiny"
-    sparta_hub.save(host.eval(), folder, with_host=True)
+    sparta_hub.save(host.eval(), folder, with_host=True, origin=ORIGIN)
     return folder
 
 

@@ -1,17 +1,21 @@
 import json
 import struct
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils import prune
 
 import sparta_hub
-from sparta_hub.artifacts import host_state, read_artifact, read_config, sha256_of
+from sparta_hub import hosts
+from sparta_hub.artifacts import host_state, read_artifact, read_config, save_model, sha256_of
 from sparta_hub.errors import ArtifactError, SpartaError, SpecError
 from sparta_hub.surgery import state_of
-from tests.conftest import small_host
+from tests.conftest import ORIGIN, small_host
 
 
 def files(folder):
@@ -101,6 +105,185 @@ def test_saving_nan_is_refused_and_nothing_is_written(artifact, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def injected_host(num_classes=10) -> Any:
+    host: Any = small_host()
+    host.reset_classifier(num_classes)
+    sparta_hub.inject(host, "sparta", arguments={"hidden": 8})
+    return host.eval()
+
+
+# Which network the host weights are of
+
+
+@pytest.mark.parametrize(("wrap", "num_classes"), [(lambda host: host, 7), (torch.compile, 10), (lambda host: host, 0)])
+def test_a_network_that_was_never_loaded_comes_back_whole(tmp_path, wrap, num_classes):
+    host = injected_host(num_classes)
+    sparta_hub.save(wrap(host), tmp_path, with_host=True)
+    config = read_config(tmp_path)
+    assert config.to_json()["host"] == {"name": "resnet10t", "num_classes": num_classes}
+    assert config.activation.origin is None
+    again = sparta_hub.load(tmp_path)
+    assert again.state_dict().keys() == host.state_dict().keys()
+    x = torch.rand(2, 3, 64, 64)
+    assert torch.allclose(again(x), host(x), rtol=1e-2, atol=1e-2)  # the host is kept in float16
+    assert sparta_hub.load(tmp_path, num_classes=3)(x).shape == (2, 3)
+
+
+def test_a_loaded_set_in_another_network_comes_back_in_that_one(artifact, tmp_path):
+    model = sparta_hub.load(artifact, model="resnet18", num_classes=3).eval()
+    sparta_hub.save(model, tmp_path / "whole", with_host=True)
+    config = read_config(tmp_path / "whole")
+    assert config.activation.origin == ORIGIN
+    assert (config.host, config.trained_host) == (hosts_of("resnet18", 3),) * 2
+    assert len(list(sparta_hub.load(tmp_path / "whole").modules())) == len(list(model.modules()))
+    sparta_hub.save(model, tmp_path / "alone")
+    assert read_config(tmp_path / "alone").host is None
+    assert read_config(artifact).host is None  # where the origin says it, once is enough
+    assert read_config(artifact).trained_host == hosts_of("resnet10t", 10)
+
+
+def hosts_of(name, num_classes):
+    return sparta_hub.spec.HostSpec(name, num_classes)
+
+
+def other_head(host):
+    host.fc = nn.Linear(512, 3)
+    return host
+
+
+def unknown(host):
+    host.pretrained_cfg["architecture"] = "my_resnet"
+    return host
+
+
+def pruned_head(host):
+    prune.l1_unstructured(host.fc, "weight", 0.5)
+    return host
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda host: nn.Sequential(nn.Identity(), host), "Sequential is no timm network.*pass that one.*with_host="),
+        (other_head, r"not those of resnet10t with 10 classes: 'fc.weight' is \(3, 512\), and \(10, 512\) in that"),
+        (unknown, "load could not make this network again. timm has no model 'my_resnet'.*Save the activations alone"),
+        (pruned_head, r"'fc.weight' is missing, and \(10, 512\) in that network; 3 tensors differ"),
+    ],
+)  # fmt: skip
+def test_a_network_that_load_could_not_make_again_is_refused_before_anything_is_written(tmp_path, change, message):
+    model = change(injected_host())
+    with pytest.raises(ArtifactError, match=message):
+        sparta_hub.save(model, tmp_path / "x", with_host=True)
+    assert not (tmp_path / "x").exists()
+    sparta_hub.save(model, tmp_path / "x")
+
+
+def test_a_config_cannot_make_load_allocate_a_host_that_is_not_there(copied, monkeypatch):
+    edit_config(copied, lambda config: config["activation"]["origin"].update(num_classes=300_000))
+    made = []
+    create = hosts.create_host
+    monkeypatch.setattr(hosts, "create_host", lambda *args, **kwargs: made.append(create(*args, **kwargs)) or made[-1])
+    with pytest.raises(ArtifactError, match=r"not those of resnet10t with 300000 classes: 'fc.weight' is \(10, 512\)"):
+        sparta_hub.load(copied)
+    assert {p.device.type for host in made for p in host.parameters()} == {"meta"}
+
+
+# Where the weights come from
+
+
+def test_an_origin_stays_with_the_weights_it_speaks_of(artifact, tmp_path):
+    model = sparta_hub.load(artifact, model=small_host().half())
+    sparta_hub.save(model.double().eval(), tmp_path / "same")
+    assert read_config(tmp_path / "same").activation.origin == ORIGIN
+    model.train()(torch.rand(2, 3, 64, 64).double())  # statistics follow other images
+    sparta_hub.save(model, tmp_path / "moved")
+    assert read_config(tmp_path / "moved").activation.origin is None
+    model = sparta_hub.load(artifact, model=small_host())
+    state_of(model)["stage1.block1.conv4.weight"].mul_(2)
+    sparta_hub.save(model, tmp_path / "trained")
+    assert read_config(tmp_path / "trained").activation.origin is None
+    mine = sparta_hub.Origin("resnet10t", 43, 64, "timm", "gtsrb", "Linf 4/255")
+    sparta_hub.save(model, tmp_path / "said", origin=mine)
+    assert read_config(tmp_path / "said").activation.origin == mine
+
+
+def test_untrained_activations_have_no_origin(artifact, tmp_path):
+    model, spec = small_host(), read_config(artifact).activation
+    assert spec.origin == ORIGIN
+    assert sparta_hub.inject(model, spec).origin is None
+    sparta_hub.save(model, tmp_path)
+    assert read_config(tmp_path).activation.origin is None
+
+
+# Over an older artifact
+
+
+def test_shards_of_the_artifact_before_are_removed(copied):
+    (copied / "mine.txt").write_text("notes")
+    sparta_hub.save(injected_host(), copied)
+    assert set(files(copied)) == {"config.json", "activations.safetensors", "mine.txt"}
+
+
+@pytest.mark.parametrize("left", [["results.json"], ["README.md"], ["results.json", "README.md"]])
+def test_figures_and_cards_are_never_put_beside_other_weights(copied, left):
+    model = sparta_hub.load(copied)
+    save_model(model, copied, results={"remark": "measured"}, with_host=True)
+    (copied / "README.md").write_text("my card")
+    for name in {"results.json", "README.md"} - set(left):
+        (copied / name).unlink()
+    sparta_hub.save(model, copied, with_host=True)  # the same weights: all stays, and is listed
+    assert set(left) <= set(files(copied))
+    assert ("results.json" in read_config(copied).files) == ("results.json" in left)
+    before = files(copied)
+    with torch.no_grad():
+        model.get_parameter("fc.bias").add_(1)
+    with pytest.raises(
+        ArtifactError, match=rf"holds {' and '.join(left)} of other weights.*Save into another folder, or"
+    ):
+        sparta_hub.save(model, copied, with_host=True)
+    assert files(copied) == before
+
+
+# What load could not read is not written
+
+
+def frozen_by_timm(model):
+    from timm.layers.norm_act import freeze_batch_norm_2d
+
+    return freeze_batch_norm_2d(model)
+
+
+def pruned(model):
+    prune.l1_unstructured(next(m for m in model.layer1.modules() if hasattr(m, "conv1_3")).conv2, "weight", 0.5)
+    return model
+
+
+def compiled(model):
+    site = next(m for m in model.modules() if hasattr(m, "original"))
+    site.activation = torch.compile(site.activation)
+    return model
+
+
+@pytest.mark.parametrize("change", [frozen_by_timm, pruned, compiled])
+def test_a_set_whose_modules_were_changed_is_refused(tmp_path, change):
+    model = change(injected_host())
+    message = "Nothing was written, for load could not read it. .* are missing .*Something changed the modules of the"
+    with pytest.raises(ArtifactError, match=message):
+        sparta_hub.save(model, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_saving_needs_values_and_a_folder(tmp_path):
+    with torch.device("meta"):
+        model = small_host()
+    sparta_hub.inject(model, "sparta")
+    with pytest.raises(ArtifactError, match="lies on the meta device and has no values; nothing was written"):
+        sparta_hub.save(model, tmp_path / "x")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="file is a file; expected a folder, or the name of a new one"):
+        sparta_hub.save(injected_host(), tmp_path / "file")
+
+
 def swap_stages(folder):
     tensors = load_file(folder / "activations.safetensors")
     swap = {"stage1": "stage2", "stage2": "stage1"}
@@ -188,7 +371,7 @@ def many_channels(folder):
         (set_spec(family="os.system"), "There is no activation family 'os.system'; the families are sparta, relu"),
         (set_argument(hidden=10**9), r"this spec needs|cannot be made"),
         (set_argument(kernel_size=10**9 + 1), r"this spec needs|cannot be made"),
-        (set_argument(neighborhood="2"), "cannot be made"),
+        (set_argument(neighborhood="2"), "sparta has neighborhood '2'; expected an integer, such as 1"),
         (set_argument(kernel_size=2), "expected an odd number"),
         (set_argument(extra=1), "sparta has no argument extra; its arguments are: kernel_size"),
         (channels, "channels 1000000000; expected an integer from 1 to"),

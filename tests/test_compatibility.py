@@ -1,5 +1,6 @@
 """Which set fits which network, and what to mind."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sparta_hub.compatibility import check_spec, compatible_hosts
 from sparta_hub.errors import SiteError, SpecError
 from sparta_hub.hosts import create_host
 from sparta_hub.spec import ActivationSpec, Origin, SiteSpec
+from sparta_hub.surgery import inject
 from tests.conftest import needs_preact
 
 ORIGIN = Origin("resnet18_cifar", 10, 32, "3x3", "cifar10", "linf 8/255")
@@ -51,6 +53,28 @@ def test_compatible_hosts_of_timm_and_ours(pair):
     assert len(names) >= least
     assert len(set(names)) == len(names)
     assert all(timm.is_model(name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["skresnet18", "resnest14d", "resnet18"])
+def test_whatever_fits_is_listed(name):
+    spec = make_spec(channels=(256, 512, 1024, 2048) if name == "resnest14d" else (64, 128, 256, 512))
+    assert check_spec(spec, name).compatible
+    assert name in compatible_hosts(spec)
+
+
+def test_a_network_that_holds_activations_is_not_compatible():
+    with torch.device("meta"):
+        host: Any = create_host("resnet18_cifar")
+    inject(host, "sparta")
+    answer = check_spec(make_spec(), host)
+    assert not answer.compatible
+    assert answer.reason == "G1.B2 holds sparta already; call sparta_hub.eject(model) first."
+
+
+def test_arguments_are_checked_too():
+    spec = replace(make_spec(), arguments={"neighborhood": 2.5})
+    with pytest.raises(SpecError, match="sparta has neighborhood 2.5; expected an integer, such as 1"):
+        check_spec(spec, "resnet18")
 
 
 def test_explicit_blocks_need_the_depth():
@@ -111,6 +135,12 @@ def test_a_network_without_timms_notes_gets_no_warnings():
 def test_unknown_names_are_answered_with_close_ones():
     with pytest.raises(SiteError, match=r"timm has no model 'resnet18_cifra'. Did you mean resnet18_cifar"):
         check_spec(make_spec(), "resnet18_cifra")
+
+
+def test_unknown_tags_are_named():
+    with pytest.raises(SiteError, match="timm has no weights 'foo' of resnet18; leave the tag out: 'resnet18'"):
+        check_spec(make_spec(), "resnet18.foo")
+    assert check_spec(make_spec(), "resnet18.a1_in1k").compatible
 
 
 @pytest.mark.parametrize("size", [0, -32])

@@ -57,6 +57,20 @@ def test_the_table_reports_whoever_wins(result):
     assert "SPARTA is ahead by 0.5 points under attack" in demo.table(ahead)
 
 
+def test_the_label_is_that_of_the_set(tmp_path):
+    other = demo.run_demo("relu-res18-cifar", steps=1, batch_size=4, test_count=4, attack_steps=1, progress=False)
+    assert other.sparta.name == "relu (frozen)"
+    assert "SPARTA" not in demo.table(other)
+
+
+def test_a_file_in_the_way_is_found_before_the_work(tmp_path):
+    (tmp_path / "out").write_text("")
+    done = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "out is a file; expected a folder, or the name of a new one." in done.stderr
+    assert "train" not in done.stderr
+
+
 def test_the_figure_is_written_and_shows_more_than_one_colour(result, tmp_path):
     with Image.open(demo.write_demo(result, tmp_path / "new")) as image:
         assert image.width > 800

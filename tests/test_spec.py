@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparta_hub.errors import SpartaError, SpecError
-from sparta_hub.spec import ActivationSpec, ArtifactConfig, Origin, SiteSpec
+from sparta_hub.spec import ActivationSpec, ArtifactConfig, HostSpec, Origin, SiteSpec
 
 SPEC = ActivationSpec(
     "sparta",
@@ -14,11 +14,20 @@ SPEC = ActivationSpec(
     (SiteSpec("G1.B2", 64), SiteSpec("G4.B2", 512)),
     Origin("resnet18_cifar", 10, 32, "3x3", "cifar10", "Linf 8/255"),
 )
-CONFIG = ArtifactConfig(SPEC, {"activations.safetensors": "0" * 64}, "0.1.0")
+CONFIG = ArtifactConfig(SPEC, {"activations.safetensors": "0" * 64}, "0.1.0", host=HostSpec("resnet34_cifar", 43))
 
 
 def test_json_round_trip():
     assert ArtifactConfig.from_json(json.loads(json.dumps(CONFIG.to_json()))) == CONFIG
+
+
+def test_a_config_without_a_host_has_that_of_the_origin():
+    value = CONFIG.to_json()
+    del value["host"]
+    read = ArtifactConfig.from_json(value)
+    assert (read.host, read.trained_host) == (None, HostSpec("resnet18_cifar", 10))
+    assert CONFIG.trained_host == HostSpec("resnet34_cifar", 43)
+    assert read.to_json() == value
 
 
 def test_keys_are_free_of_host_names():
@@ -62,6 +71,9 @@ def changed(*path, to):
         (changed("files", to={"../evil": "0" * 64}), r"files names '../evil'; expected a plain file name"),
         (changed("files", to={"a/b": "0" * 64}), "files names 'a/b'"),
         (changed("files", to={"a": "zz"}), "files gives a the sha256 'zz'; expected 64 hexadecimal digits"),
+        (changed("host", "name", to=3), "host.name is 3; expected a short text"),
+        (changed("host", "num_classes", to=-1), "host.num_classes is -1; expected an integer from 0 to 1,000,000"),
+        (changed("host", to={"name": "resnet18"}), "host lacks num_classes"),
         ([], r"config.json holds \[\]; expected an object"),
     ],
 )
@@ -87,6 +99,7 @@ PATHS = [
     ("activation", "arguments"), ("activation", "placement"), ("activation", "sites"), ("activation", "origin"),
     ("activation", "sites", 0), ("activation", "sites", 0, "name"), ("activation", "sites", 0, "channels"),
     ("activation", "origin", "host"), ("activation", "origin", "num_classes"), ("files", "activations.safetensors"),
+    ("host",), ("host", "name"),
 ]  # fmt: skip
 
 

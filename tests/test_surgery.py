@@ -12,7 +12,7 @@ from torch.optim.swa_utils import update_bn
 import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
 from sparta_hub.activations import Sparta
 from sparta_hub.errors import ArtifactError, SiteError, SpecError
-from sparta_hub.injected import InjectedActivation
+from sparta_hub.injected import HeldBatchNorm, InjectedActivation
 from sparta_hub.spec import ActivationSpec, SiteSpec
 from sparta_hub.surgery import (
     build_modules,
@@ -350,6 +350,20 @@ def test_eject_and_disabled_give_the_hosts_logits_bit_for_bit(frozen):
 
 
 @torch.no_grad()
+def test_disabled_ends_when_the_last_one_has_left():
+    host = make().eval()
+    ours = host(X)
+    first, second = disabled(host), disabled(host)
+    first.__enter__()  # as two threads do
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(entry.enabled for entry in status(host))
+    second.__exit__(None, None, None)
+    assert all(entry.enabled for entry in status(host))
+    assert torch.equal(host(X), ours)
+
+
+@torch.no_grad()
 def test_eject_inside_disabled():
     torch.manual_seed(0)
     host = small_host().eval()
@@ -371,6 +385,33 @@ def test_eject_keeps_the_mode_and_dtype_that_the_host_got_since(frozen):
     assert not any(m.training for m in host.modules())
     assert {p.dtype for p in host.parameters()} == {torch.float64}
     assert host(X.double()).dtype == torch.float64
+
+
+def test_weights_of_the_hosts_own_activation_are_no_parameters_meanwhile():
+    """For nothing uses them: DDP would wait for their gradients, and counts would be wrong."""
+    host = small_host(act_layer="prelu").eval()
+    names, out = [name for name, _ in host.named_parameters()], host(X)
+    inject(host, "silu")
+    assert not any(".original." in name for name, _ in host.named_parameters())
+    assert sum(".original." in name for name in host.state_dict()) == 4
+    host(X).sum().backward()
+    assert all(parameter.grad is not None for parameter in host.parameters())
+    with disabled(copy.deepcopy(host)) as twin:
+        assert torch.equal(twin(X), out)
+    eject(host)
+    assert sorted(name for name, _ in host.named_parameters()) == sorted(names)
+    assert torch.equal(host(X), out)
+    host.requires_grad_(False)
+    inject(host, "silu")
+    eject(host)
+    assert not any(parameter.requires_grad for parameter in host.parameters())
+
+
+def test_a_shared_activation_of_the_host_keeps_its_parameters():
+    host = small_host(act_layer="prelu").eval()
+    host.layer1[0].act2 = host.layer1[1].act2
+    inject(host, "silu", placement="G1.B2")
+    assert isinstance(host.layer1[0].act2.weight, nn.Parameter)
 
 
 @pytest.mark.parametrize("verb", [eject, freeze, unfreeze, spec_of, state_of])
@@ -435,6 +476,64 @@ def test_update_bn_does_not_reset_frozen_statistics():
     assert checksums(host) == before
 
 
+@pytest.mark.parametrize("family", ["sparta", "feature_denoising"])
+def test_batchnorm_layers_of_a_frozen_activation_cannot_be_switched_to_training(family):
+    host = make(family, frozen=True).eval()
+    before, out = checksums(host), host(X)
+    for module in host.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+            module.reset_running_stats()
+    assert not any(entry.training for entry in status(host))
+    for module in host.modules():
+        if "activation" in vars(module).get("_modules", {}):
+            module.activation.train()
+    assert checksums(host) == before
+    host.eval()
+    site = host.layer1[1].act2
+    y = torch.randn(2, 8, 4, 4)
+    expected = site(y)
+    for module in site.activation.modules():
+        module.train()
+        module.training = True
+    assert torch.allclose(site(y), expected, atol=1e-6)
+    assert checksums(host) == before
+    assert host(X).shape == out.shape
+
+
+@pytest.mark.parametrize("frozen", [False, "weights"])
+def test_status_sees_a_batchnorm_layer_in_training_mode(frozen):
+    host = make(frozen=frozen).eval()
+    host.layer1[1].act2.activation.bn2.train()
+    assert [entry.training for entry in status(host)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("frozen", [True, "weights"])
+def test_status_says_that_frozen_weights_were_overwritten(frozen):
+    host = make(frozen=frozen)
+    train_steps(host)
+    host.to(torch.bfloat16).float().to(memory_format=torch.channels_last)  # rounded on purpose: still those weights
+    assert not any(entry.overwritten for entry in status(copy.deepcopy(host)))
+    host.init_weights()
+    assert [entry.overwritten for entry in status(host.half())] == [True] * 4
+    freeze(host)
+    assert not any(entry.overwritten for entry in status(host))
+    unfreeze(host)
+    host.init_weights()
+    assert not any(entry.overwritten for entry in status(host))
+
+
+def test_convert_sync_batchnorm_leaves_frozen_activations_alone():
+    host = make(frozen=True).eval()
+    before, keys, out = checksums(host), list(host.state_dict()), host(X)
+    host = nn.SyncBatchNorm.convert_sync_batchnorm(host)
+    assert sum(isinstance(module, nn.SyncBatchNorm) for module in host.modules()) == 21
+    assert (checksums(host), list(host.state_dict())) == (before, keys)
+    assert torch.equal(host.eval()(X), out)
+    unfreeze(host)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in host.modules()) == 2 * 4
+
+
 def test_gradients_reach_the_host_through_a_frozen_activation():
     host = make(frozen=True)
     host(X).square().mean().backward()
@@ -480,8 +579,8 @@ def test_unfreeze_gives_the_same_values_back_as_parameters():
     assert torch.equal(host(X), out)
     train_steps(host, 1)
     assert not any(a == b for a, b in zip(checksums(host), before, strict=True))
-    bns = [m for m in host.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert all(bn.track_running_stats for bn in bns)
+    assert not any(isinstance(module, HeldBatchNorm) for module in host.modules())
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in host.modules()) == 21 + 2 * 4
 
 
 def moves(host):

@@ -26,6 +26,7 @@ def test_it_holds_the_package_alone_and_the_bundled_weights_without_hosts(wheel)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"sparta_hub"}
     assert "sparta_hub/zoo/sparta-res18-cifar/activations.safetensors" in names
     assert "sparta_hub/registry.json" in names
+    assert "sparta_hub/py.typed" in names  # or type checkers do not read our annotations
     assert "sparta_hub/assets/fashion_mnist_small.npz" in names
     assert not [name for name in names if "/model" in name and name.endswith(".safetensors")]
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -59,6 +60,6 @@ def test_it_works_in_a_clean_environment_outside_the_checkout(wheel, tmp_path):
     assert done.stdout.startswith("(2, 10) [")
     assert "'sparta-res18-cifar'" in done.stdout
     command = subprocess.run(
-        [python, "-m", "sparta_hub.cli", "list"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [python, "-m", "sparta_hub", "list"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert "sparta-res18-cifar" in command.stdout

@@ -9,7 +9,7 @@ from sparta_hub.hosts import create_host, default_cfgs
 from sparta_hub.hub import info
 from sparta_hub.site_search import sites
 from sparta_hub.spec import ActivationSpec, Origin, SiteSpec
-from sparta_hub.surgery import inject
+from sparta_hub.surgery import eject, inject, state_of
 from training.config import TrainConfig
 from training.errors import ConfigError
 
@@ -39,9 +39,12 @@ def trained_network(config: TrainConfig, weights: Mapping[str, Tensor], *, num_c
     model = create_host(config.host, num_classes)
     found = sites(model, placement, need_channels=find_family(family).per_channel)
     where = tuple(SiteSpec(site.name, site.channels) for site in found)
-    inject(model, ActivationSpec(family, arguments, placement, where, origin))
+    spec = ActivationSpec(family, arguments, placement, where, origin)
+    inject(model, spec)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"The weights are not those of {config.host} with {family}: {error}") from error
+    state = state_of(model)
+    inject(eject(model), spec, state=state)  # anew: an origin goes with the weights that are put in with it
     return model.eval()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparta_hub.artifacts import RESULTS, save_model
+from sparta_hub.artifacts import CARD, RESULTS, save_model
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
 from sparta_hub.eval_command import make_attacks
@@ -76,6 +76,8 @@ def publish(
     kind, weights = read_weights(run, which)
     model = trained_network(config, weights, num_classes=data.num_classes, size=data.shape[-1])
     folder = root / "model_cards" / name
+    for old in (RESULTS, CARD):  # of an earlier publication: both are written anew below
+        (folder / old).unlink(missing_ok=True)
     save_model(model, folder, with_host=with_host)
     trained = (load(folder) if with_host else model).to(device)
     chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)

@@ -18,7 +18,7 @@ from sparta_hub.activations._feature_denoising import (
 from sparta_hub.activations._gated_relu import CbamGatedRelu, SeGatedRelu, gated_relu
 from sparta_hub.activations._maxout import Maxout, maxout
 from sparta_hub.activations._parametric_softplus import ParametricSoftplus, parametric_softplus
-from sparta_hub.activations._registry import FAMILIES, build, find_family
+from sparta_hub.activations._registry import FAMILIES, build, check_arguments, find_family
 from sparta_hub.activations._relu_smooth_backward import ReluSmoothBackward, attacker_pass, relu_smooth_backward
 from sparta_hub.activations._smooth_relu import SmoothRelu, smooth_relu
 from sparta_hub.activations._sparta import Sparta, dynamic_conv, sparta
@@ -40,6 +40,7 @@ __all__ = [
     "SwishRelu",
     "attacker_pass",
     "build",
+    "check_arguments",
     "dot_means",
     "dynamic_conv",
     "dynamic_relu",

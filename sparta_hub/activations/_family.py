@@ -17,9 +17,11 @@ class Family:
         source: where the formula comes from.
         defaults: every argument there is, with its default.
         per_channel: whether ``make`` wants to know the number of channels.
+        positive: arguments that break at 0 and below, where ``make`` does not say so itself.
     """
 
     make: Callable[..., nn.Module]
     source: str
     defaults: Mapping[str, Argument] = field(default_factory=dict)
     per_channel: bool = False
+    positive: tuple[str, ...] = ()

@@ -92,7 +92,8 @@ class Sparta(nn.Module):
 
     def gate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the attention: ``S`` (B, 1, H, W) and ``Ch`` (B, C, 1, 1); the gate is ``sigmoid(S * Ch)``."""
-        small = x if self.neighborhood == 1 else F.avg_pool2d(x, self.neighborhood, ceil_mode=True)
+        patch = 1 if self.neighborhood == 1 else min(self.neighborhood, max(x.shape[2:]))  # one is enough for all
+        small = x if patch == 1 else F.avg_pool2d(x, patch, ceil_mode=True)
         features = conv_bn_relu(small, self.conv1_3, self.bn1_3)
         first, *third = features.split(self.hidden, 1)  # of conv1, and of conv3 where there is one
         spatial = self.conv4(conv_bn_relu(first, self.conv2, self.bn2))
@@ -101,9 +102,9 @@ class Sparta(nn.Module):
             spatial = dynamic_conv(spatial, kernel.unflatten(1, (self.kernel_size, self.kernel_size)))
         else:
             spatial = self.conv5(spatial)
-        if self.neighborhood > 1:
-            spatial = spatial.repeat_interleave(self.neighborhood, 2).repeat_interleave(self.neighborhood, 3)
-            spatial = spatial[:, :, : x.shape[2], : x.shape[3]]
+        if patch > 1:
+            spatial = spatial.repeat_interleave(patch, 2)[:, :, : x.shape[2]]
+            spatial = spatial.repeat_interleave(patch, 3)[:, :, :, : x.shape[3]]
         return spatial, self._mean_of_conv6(first)
 
     def _mean_of_conv6(self, features: Tensor) -> Tensor:

@@ -45,6 +45,9 @@ def outcome_from_json(value: Any, images: int, attacks: int) -> Outcome:
 def protocol_to_json(protocol: Protocol) -> dict[str, Any]:
     """Plain values for ``json.dumps``."""
     attacks = [{**asdict(a), "arguments": dict(a.arguments)} for a in protocol.attacks]
+    for row in attacks:
+        if not row["function"]:  # older records stay as they were written
+            del row["function"]
     return asdict(replace(protocol, attacks=())) | {"attacks": attacks}
 
 

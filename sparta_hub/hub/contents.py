@@ -19,7 +19,7 @@ from sparta_hub.artifacts import (
     sha256_of,
 )
 from sparta_hub.errors import ArtifactError, HubError
-from sparta_hub.hub.names import resolve
+from sparta_hub.hub.names import is_folder, resolve
 from sparta_hub.hub.results import read_results
 from sparta_hub.zoo import registry
 
@@ -54,7 +54,7 @@ def verify_files(name: str | Path) -> tuple[FileState, ...]:
     """
     folder = resolve(name)
     config = read_config(folder)
-    entry = None if Path(name).is_dir() else registry().get(str(name))
+    entry = None if is_folder(str(name)) else registry().get(str(name))
     digests = {CONFIG: entry.files[CONFIG] if entry else sha256_of(folder / CONFIG), **config.files}
 
     def state(file: str) -> Literal["ok", "damaged", "missing"]:

@@ -86,7 +86,7 @@ def explain(error: BaseException, repo: str, revision: str | None = None, *, doi
     endpoint, at = clean(constants.ENDPOINT), f"{repo}@{revision}" if revision else repo
     if isinstance(error, LocalEntryNotFoundError | ValueError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    absent = " and is not whole in the cache" if doing == "loaded" else ""
+    absent = ", and it is not whole in the cache" if doing == "loaded" else ""
     status, said = _status(error), clean(" ".join(f"{_name(error)}: {error}".split()))[:300]
     if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         missing = "is not whole in the cache" if doing == "loaded" else f"cannot be {doing}"

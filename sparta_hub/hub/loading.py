@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from sparta_hub.artifacts import Artifact, host_files, read_artifact, read_config, read_host, save_model
-from sparta_hub.errors import ArtifactError
+from sparta_hub.artifacts import Artifact, check_host, host_files, read_artifact, read_config, read_host, save_model
+from sparta_hub.errors import ArtifactError, SiteError, short
 from sparta_hub.hub.names import is_remote, resolve
 from sparta_hub.hub.results import read_results
 from sparta_hub.injected import Frozen
-from sparta_hub.spec import ActivationSpec
+from sparta_hub.spec import ActivationSpec, Origin
 from sparta_hub.surgery import inject
 from sparta_hub.transfer import Transfer, read_transfers
 from sparta_hub.zoo import registry
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Info:
-    """What is known of an activation set without loading its weights.
+    """What is known of an activation set, its weights read and checked, and put into no network.
 
     Args:
         name: as it was asked for.
@@ -53,8 +53,9 @@ def load(
 
     Args:
         name: a folder, a short name (``list_models()``), or ``org/name[@revision]`` on the Hub.
-        model: a timm network, or the name of one, which is then freshly initialised. Without it, the network that the
-            set was trained in is returned with its trained weights, if the artifact holds them.
+        model: a timm network, or the name of one, which is then freshly initialised, also if the name has a tag of
+            pretrained weights: for those, pass ``timm.create_model(name, pretrained=True)``. Without it, the network
+            that the set was trained in is returned with its trained weights, if the artifact holds them.
         num_classes: classes of the head, for a network that is made here; a trained one gets a new head if they differ.
         frozen: True: neither weights nor BatchNorm statistics of the activations move; ``"weights"``: statistics may.
 
@@ -65,8 +66,12 @@ def load(
         NameNotFoundError: nobody knows the name.
         HubError: the Hub cannot be reached or refuses, or the disk does.
         ArtifactError, SpecError: the files are damaged or of a newer format.
-        SiteError: the set does not fit into the network, which is then as it was.
+        SiteError: the set does not fit into the network, which is then as it was; or ``model`` is none.
     """
+    if not isinstance(model, str | nn.Module | None):
+        raise SiteError(
+            f"model is {short(model)}; expected a network, such as timm.create_model('resnet18'), or the name of one."
+        )
     artifact = read_artifact(resolve(name))
     if isinstance(model, nn.Module):
         if num_classes is not None:
@@ -82,15 +87,22 @@ def load(
     return host
 
 
-def save(model: nn.Module, folder: str | Path, *, with_host: bool = False) -> Path:
+def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origin: Origin | None = None) -> Path:
     """Write the activation set inside ``model`` as an artifact folder; ``load(folder, ...)`` reads it.
 
     Args:
         model: a network with an activation set.
-        folder: made if need be.
-        with_host: also write the network's own weights (float16), so that ``load(folder)`` gives the whole network.
+        folder: made if need be. An artifact in it is replaced, but for one with figures or a card of other weights.
+        with_host: also write the network's own weights (float16), so that ``load(folder)`` gives the whole network; it
+            has to be one that timm makes again by its name and number of classes.
+        origin: where the weights were trained. Without it a set that was loaded keeps its origin as long as its weights
+            and statistics are those that were loaded; trained on, or put in untrained, it has none.
+
+    Raises:
+        SiteError: the network holds no activation set, or not one whole one.
+        ArtifactError: ``load`` could not read what would be written, or figures of other weights are in the folder.
     """
-    save_model(model, Path(folder), with_host=with_host)
+    save_model(model, Path(folder), with_host=with_host, origin=origin)
     return Path(folder)
 
 
@@ -141,35 +153,31 @@ def check(
 
 
 def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, frozen: Frozen) -> nn.Module:
-    origin = artifact.spec.origin
-    if origin and host_files(artifact.config) and not artifact.has_host:
+    trained = artifact.config.trained_host
+    if trained and host_files(artifact.config) and not artifact.has_host:
         artifact = read_artifact(resolve(name, with_host=True) if is_remote(name) else artifact.folder)
-    if origin and not artifact.has_host and not artifact.tensors:
+    if trained and not artifact.has_host and not artifact.tensors:
         here = (
             f'; in a checkout of sparta-hub: sparta_hub.load("model_cards/{name}")' if str(name) in registry() else ""
         )
         raise ArtifactError(
-            f"{name} is a baseline, a trained {origin.host} with {artifact.spec.family} and no activations for other "
+            f"{name} is a baseline, a trained {trained.name} with {artifact.spec.family} and no activations for other "
             f"networks, and its trained weights are not in {artifact.folder}. Load a folder that holds them{here}"
         )
-    if origin is None or not artifact.has_host:
-        where = f"{origin.host}'s trained weights are not" if origin else "no trained network is"
-        example = origin.host if origin else "resnet18_cifar"
+    if trained is None or not artifact.has_host:
+        where = f"{trained.name}'s trained weights are not" if trained else "no trained network is"
+        example = trained.name if trained else "resnet18_cifar"
         raise ArtifactError(
             f"{name} holds the activations; {where} in {artifact.folder}. Say which network they go into: "
             f'sparta_hub.load("{name}", model="{example}")'
         )
     from sparta_hub.hosts import create_host
 
-    host = create_host(origin.host, origin.num_classes)
     state = read_host(artifact)
-    own = host.state_dict()
-    if own.keys() != state.keys() or any(own[k].shape != state[k].shape for k in own):
-        raise ArtifactError(
-            f"The host weights in {artifact.folder} are not those of {origin.host} with {origin.num_classes} classes."
-        )
+    check_host(trained, state)  # before memory is taken: a config can claim any number of classes
+    host = create_host(trained.name, trained.num_classes)
     host.load_state_dict(state, strict=True)
     inject(host, artifact.spec, state=artifact.tensors, frozen=frozen)
-    if num_classes is not None and num_classes != origin.num_classes:
+    if num_classes is not None and num_classes != trained.num_classes:
         getattr(host, "reset_classifier")(num_classes)  # noqa: B009  every timm network has it
     return host.eval()

@@ -49,12 +49,15 @@ def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = F
         ArtifactError: the files are damaged, or none of ours.
     """
     text = str(name)
-    if text and Path(text).is_dir():
+    if is_folder(text):
         return Path(text)
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
         raise NameNotFoundError(f"{text} is no folder; expected one with {CONFIG} and {WEIGHTS}.")
     if address := parse_address(text):
-        return download(address.repo, address.revision, with_host=with_host, with_results=with_results)
+        try:
+            return download(address.repo, address.revision, with_host=with_host, with_results=with_results)
+        except NameNotFoundError as error:
+            raise NameNotFoundError(f"There is no folder {text} here. {error}") from error
     entry = find_entry(text)
     folder = bundled_folder(entry.name)
     if folder is None and entry.revision is None:
@@ -66,10 +69,18 @@ def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = F
     return folder
 
 
+def is_folder(text: str) -> bool:
+    """Whether ``text`` is a folder here; what cannot be a path, being too long or holding a null, is none."""
+    try:
+        return bool(text) and Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def is_remote(name: str | Path) -> bool:
     """Whether the Hub may have files of ``name`` that ``resolve`` did not need."""
     text = str(name)
-    if isinstance(name, Path) or Path(text).is_dir():
+    if isinstance(name, Path) or is_folder(text):
         return False
     entry = registry().get(text)
     return parse_address(text) is not None or (entry is not None and entry.revision is not None)

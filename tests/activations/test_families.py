@@ -1,6 +1,7 @@
 """Closed forms at given points, starting values, sizes, and the switch of smooth adversarial training."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -222,7 +223,23 @@ def test_smooth_relu_at_the_ends():
     [
         ("parametric_softplus", {"alpha": 0}, "alpha is 0; expected a positive number"),
         ("smooth_relu", {"alpha": -1.0}, "alpha is -1.0; expected a positive number"),
-        ("relu_smooth_backward", {"alpha": float("nan")}, "alpha is nan; expected a positive number"),
+        ("relu_smooth_backward", {"alpha": float("nan")}, "has alpha nan; expected a finite number, such as 10.0"),
+        ("leaky_relu", {"negative_slope": "x"}, "leaky_relu has negative_slope 'x'; expected a finite number, such as"),
+        ("leaky_relu", {"negative_slope": float("inf")}, "negative_slope inf; expected a finite number"),
+        ("elu", {"alpha": True}, "elu has alpha True; expected a finite number"),
+        ("elu", {"alpha": 10**400}, r"elu has alpha 10+\.\.\.; expected a finite number"),
+        ("celu", {"alpha": 0}, "celu has alpha 0; expected a positive number, such as 1.0"),
+        ("softplus", {"beta": 0.0}, "softplus has beta 0.0; expected a positive number"),
+        ("softplus", {"beta": "q"}, "softplus has beta 'q'; expected a finite number"),
+        ("gelu", {"approximate": "bogus"}, "approximate is 'bogus'; expected 'none' or 'tanh'"),
+        ("gelu", {"approximate": None}, "gelu has approximate None; expected a text, such as 'none'"),
+        ("sparta", {"dynamic": "no"}, "sparta has dynamic 'no'; expected true or false, such as True"),
+        ("sparta", {"neighborhood": 2.5}, "sparta has neighborhood 2.5; expected an integer, such as 1"),
+        (
+            "sparta",
+            {"hidden": 8.0},
+            "sparta has hidden 8.0; expected an integer, or null for the family's own",
+        ),
         ("relu_smooth_backward", {"smooth": "nobody"}, "smooth is 'nobody'; expected one of both, attacker, optimizer"),
         ("dynamic_relu_b", {"pieces": 1}, "pieces 1; expected reduction from 1 and pieces from 2 on"),
         ("dynamic_relu_b", {"temperature": 1.0}, "dynamic_relu_b has no argument temperature"),
@@ -242,8 +259,15 @@ def test_bad_arguments(name: str, arguments: dict, text: str):
         build(name, 8, arguments)
 
 
+def test_integers_pass_for_numbers():
+    assert build("celu", None, {"alpha": 2})(torch.tensor(-1e9)).item() == -2
+
+
 def test_unknown_family_lists_the_known_ones():
     with pytest.raises(SpecError, match="no activation family 'rule'; the families are sparta, relu"):
         find_family("rule")
+    unhashable: Any = ["sparta"]
+    with pytest.raises(SpecError, match=r"no activation family \['sparta'\]; the families are sparta, relu"):
+        find_family(unhashable)
     with pytest.raises(SpecError, match="needs the number of channels"):
         build("maxout")

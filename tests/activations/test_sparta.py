@@ -185,3 +185,12 @@ def test_bad_arguments(arguments: dict, text: str):
         Sparta(4, **arguments)
     with pytest.raises(SpecError, match=text):
         build("sparta", 4, arguments)
+
+
+@pytest.mark.parametrize("neighborhood", [10_000, 10**9])
+def test_a_neighborhood_beyond_the_map_is_the_whole_map(neighborhood):
+    """And takes no more memory than that: growing one score to 10,000 × 10,000 first would take 400 MB an image."""
+    x = example(size=(6, 4))
+    whole, huge = (make(neighborhood=n) for n in (6, neighborhood))
+    huge.load_state_dict(whole.state_dict())
+    assert torch.equal(huge(x), whole(x))

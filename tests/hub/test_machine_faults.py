@@ -50,7 +50,9 @@ def test_no_network_behind_another_endpoint(published, cache):
     assert said.startswith(
         f"{published} {published} HubError acme/other cannot be loaded: the Hub (http://127.0.0.1:9)"
     )
-    assert said.count("cannot be reached and is not whole in the cache. Check the network, a proxy, HF_ENDPOINT") == 2
+    assert (
+        said.count("cannot be reached, and it is not whole in the cache. Check the network, a proxy, HF_ENDPOINT") == 2
+    )
     assert "secret" not in said
 
 

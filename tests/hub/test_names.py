@@ -5,14 +5,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
 import torch
 from huggingface_hub import HfApi
 
 import sparta_hub
 from sparta_hub.artifacts import sha256_of
-from sparta_hub.errors import ArtifactError, NameNotFoundError
+from sparta_hub.errors import ArtifactError, NameNotFoundError, SiteError
 from sparta_hub.hub import resolve
 from sparta_hub.surgery import state_of
 from sparta_hub.zoo import bundled_folder, registry
@@ -63,11 +65,28 @@ def test_info_tells_spec_and_results():
         (Path("nowhere/at/all"), "is no folder"),
         ("../../../nowhere", "is no folder"),
         ("", "Nothing is called ''"),
+        ("a" * 300, r"Nothing is called 'a+\.\.\.\. Expected a folder"),
+        ("a\0b", r"Nothing is called 'a\\x00b'"),
     ],
 )
 def test_unknown_names_are_answered(name, message):
     with pytest.raises(NameNotFoundError, match=message):
         sparta_hub.load(name)
+
+
+def test_a_name_that_may_be_a_folder_or_a_repository_is_said_to_be_neither(hub):
+    message = r"There is no folder runs/mine here. The Hub \(http.*\) has no runs/mine, or it is private"
+    with pytest.raises(NameNotFoundError, match=message):
+        sparta_hub.load("runs/mine")
+
+
+def test_a_model_is_a_network_or_a_name():
+    others: list[Any] = [timm.create_model, 18, ["resnet18"]]
+    for model in others:
+        with pytest.raises(
+            SiteError, match=r"model is .*; expected a network, such as timm.create_model\('resnet18'\)"
+        ):
+            sparta_hub.load(BUNDLED, model=model)
 
 
 def test_an_empty_folder_says_what_is_missing(tmp_path):

@@ -1,7 +1,6 @@
 """A tiny pair of networks, trained on the Space's own examples, and the path to the Space's modules."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,7 +36,7 @@ def tiny(folder: Path, family: str) -> None:
     host = small_host()
     arguments = {"kernel_size": 1, "hidden": 16, "dynamic": True, "neighborhood": 1} if family == "sparta" else {}
     where = tuple(SiteSpec(s.name, s.channels if family == "sparta" else None) for s in sparta_hub.sites(host, "last"))
-    sparta_hub.inject(host, replace(ActivationSpec(family, arguments, "last", where), origin=ORIGIN))
+    sparta_hub.inject(host, ActivationSpec(family, arguments, "last", where))
     optimizer = torch.optim.SGD(host.train().parameters(), lr=0.02, momentum=0.9)
     x, y = examples(), torch.arange(10)
     for _ in range(25):
@@ -48,4 +47,5 @@ def tiny(folder: Path, family: str) -> None:
     with torch.no_grad():
         for _ in range(30):  # statistics of the trained weights
             host(x)
-    save_model(host.eval(), folder, results={"training": TRAINING, "evaluation": EVALUATION}, with_host=True)
+    results = {"training": TRAINING, "evaluation": EVALUATION}
+    save_model(host.eval(), folder, results=results, with_host=True, origin=ORIGIN)
