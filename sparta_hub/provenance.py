@@ -98,10 +98,15 @@ def hardware(device: torch.device) -> str:
 
 
 def commit() -> str:
-    """The commit of this package's own checkout; ``unknown`` if it is installed without one."""
+    """The commit of this package's own checkout; ``unknown`` if it is installed without one.
+
+    ``+changes`` says that code was changed since. Records, cards and weights do not count: a measurement writes some,
+    and has the checksum of others.
+    """
     if _git("ls-files", "__init__.py") != "__init__.py":  # a repository around it, perhaps, but of another project
         return "unknown"
-    return _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ":(top)*.py")
+    return _git("rev-parse", "HEAD") + ("+changes" if changes else "")
 
 
 def _git(*arguments: str) -> str:

@@ -86,6 +86,19 @@ def test_the_worst_case_is_of_one_threat_model():
     assert [g.attack for g in gains_over(mine, [report("----", "----")])] == names[:3]
 
 
+def test_of_a_preset_that_was_measured_again_the_last_report_counts():
+    def report(name: str, broken: bool, **arguments: bool) -> Report:
+        attacks = (AttackSettings(name, ThreatModel(), arguments),)
+        protocol = Protocol("m", "d", 1, 10, 1, 0, False, "exact", attacks, "", "", "")
+        return Report(protocol, Outcome((True,), (Tally((True,), (broken,), (False,), 0, 0, 0.0),)), ({},))
+
+    old, new = report("thesis-pgd-10", False), report("thesis-pgd-10", True, random_start=False)
+    assert [f.attack for f in figures([old, new])] == ["clean", "thesis-pgd-10 (random start False), Linf 8/255"]
+    assert figures([old, new])[1].flags == (False,)
+    own = [report("pgd", False), report("pgd", True, random_start=False)]  # two attacks of one's own
+    assert len(figures(own)) == 1 + 2 + 1
+
+
 @pytest.mark.parametrize(
     ("reasons", "words"),
     [
