@@ -12,8 +12,9 @@ from torch.nn.utils import prune
 
 import sparta_hub
 from sparta_hub import hosts
-from sparta_hub.artifacts import host_state, read_artifact, read_config, save_model, sha256_of
+from sparta_hub.artifacts import read_artifact, read_config, sha256_of
 from sparta_hub.errors import ArtifactError, SpartaError, SpecError
+from sparta_hub.saving import host_state, save_model
 from sparta_hub.surgery import state_of
 from tests.conftest import ORIGIN, small_host
 

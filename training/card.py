@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, sha256_of, to_json_bytes
+from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, sha256_of
 from sparta_hub.cards import render_card, transfer_table
 from sparta_hub.errors import SpartaError
+from sparta_hub.saving import to_json_bytes
 from sparta_hub.transfer import read_transfers
 from sparta_hub.zoo import NAMESPACE
 from training.checkpoints import write_whole

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparta_hub.artifacts import CARD, RESULTS, save_model
+from sparta_hub.artifacts import CARD, RESULTS
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
 from sparta_hub.eval_command import make_attacks
 from sparta_hub.hub import load
+from sparta_hub.saving import save_model
 from training.artifact import trained_network
 from training.card import refresh, register
 from training.entries import RECORDS, ROOT, Entry, read_entry, read_record, write_entry

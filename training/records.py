@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sparta_hub.artifacts import save_model
+from sparta_hub.saving import save_model
 from training.artifact import trained_network
 from training.checkpoints import Progress, write_whole
 from training.config import TrainConfig

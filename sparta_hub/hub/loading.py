@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from sparta_hub.artifacts import Artifact, check_host, host_files, read_artifact, read_config, read_host, save_model
+from sparta_hub.artifacts import Artifact, check_host, host_files, read_artifact, read_config, read_host
 from sparta_hub.errors import ArtifactError, SiteError, short
 from sparta_hub.hub.names import is_remote, resolve
 from sparta_hub.hub.results import read_results
 from sparta_hub.injected import Frozen
+from sparta_hub.saving import save_model
 from sparta_hub.spec import ActivationSpec, Origin
 from sparta_hub.surgery import inject
 from sparta_hub.transfer import Transfer, read_transfers

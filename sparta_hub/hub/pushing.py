@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from sparta_hub.artifacts import CARD, RESULTS, Artifact, save_model
+from sparta_hub.artifacts import CARD, RESULTS, Artifact
 from sparta_hub.cards import plain_card
 from sparta_hub.errors import HubError, NameNotFoundError
 from sparta_hub.hub.contents import check_artifact_folder, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
 from sparta_hub.hub.names import parse_address
+from sparta_hub.saving import save_model
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pytest
 from huggingface_hub import constants
 
 import sparta_hub
-from sparta_hub.artifacts import CONFIG, RESULTS, read_config, sha256_of, to_json_bytes
+from sparta_hub.artifacts import CONFIG, RESULTS, read_config, sha256_of
+from sparta_hub.saving import to_json_bytes
 from tests.conftest import HUB
 
 REPO = "acme/tiny"

@@ -9,9 +9,10 @@ from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load_file, save_file
 
 import sparta_hub
-from sparta_hub.artifacts import save_model, sha256_of
+from sparta_hub.artifacts import sha256_of
 from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, SpartaError
 from sparta_hub.hub import resolve
+from sparta_hub.saving import save_model
 from tests.conftest import small_host
 from tests.hub.conftest import REPO
 

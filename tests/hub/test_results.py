@@ -6,10 +6,11 @@ import pytest
 from click.testing import CliRunner
 
 import sparta_hub
-from sparta_hub.artifacts import CONFIG, RESULTS, read_config, to_json_bytes
+from sparta_hub.artifacts import CONFIG, RESULTS, read_config
 from sparta_hub.cli import main
 from sparta_hub.errors import ArtifactError
 from sparta_hub.evaluation import Accuracy
+from sparta_hub.saving import to_json_bytes
 from sparta_hub.transfer import Transfer
 from tests.conftest import small_host
 from tests.hub.conftest import REPO, put

@@ -14,8 +14,8 @@ from images import read_upload, to_tensor  # noqa: E402
 from show import example_files  # noqa: E402
 
 import sparta_hub  # noqa: E402
-from sparta_hub.artifacts import save_model  # noqa: E402
 from sparta_hub.data import CLASSES  # noqa: E402
+from sparta_hub.saving import save_model  # noqa: E402
 from sparta_hub.spec import ActivationSpec, Origin, SiteSpec  # noqa: E402
 from tests.conftest import small_host  # noqa: E402
 

@@ -1,0 +1,184 @@
+"""Artifact folders, written such that they can be read: everything is checked before the first byte."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sparta_hub.artifacts import CARD, CONFIG, RESULTS, WEIGHTS, check_host, host_files, read_config
+from sparta_hub.errors import ArtifactError, SpartaError, SpecError
+from sparta_hub.injected import InjectedActivation
+from sparta_hub.matching import build_modules
+from sparta_hub.site_search import uncompiled
+from sparta_hub.spec import ActivationSpec, ArtifactConfig, HostSpec, Origin
+from sparta_hub.surgery import spec_of, state_of
+
+MAX_SHARD_BYTES = 15_000_000
+
+
+def save_model(
+    model: nn.Module,
+    folder: Path,
+    *,
+    results: Mapping[str, Any] | None = None,
+    with_host: bool = False,
+    origin: Origin | None = None,
+) -> ArtifactConfig:
+    """Write the activation set inside ``model`` as an artifact folder, nothing but what its spec and weights say.
+
+    Everything is checked as strictly as ``load`` does, before the first byte is written.
+
+    Args:
+        model: a host with an activation set; frozen or not.
+        folder: made if need be; an artifact in it is replaced.
+        results: figures with their provenance, for ``results.json``.
+        with_host: also write the host's weights, float16, in shards below 16 MB.
+        origin: where these weights were trained; None: as ``spec_of`` knows it.
+
+    Returns:
+        The config that was written.
+
+    Raises:
+        SiteError: the model holds no activation set.
+        ArtifactError: a weight is NaN or infinite, or does not fit into float16; ``load`` could not read the set, or
+            make the host again; or the folder holds figures or a card of other weights.
+    """
+    from sparta_hub import __version__
+
+    model = uncompiled(model)
+    spec = replace(spec_of(model), origin=origin) if origin else spec_of(model)
+    blobs = {WEIGHTS: _to_bytes(_checked_state(model, spec))}
+    host = None
+    if with_host:
+        state = host_state(model)
+        host = _host_of(model, state)
+        blobs |= _host_shards(state)
+    if results is not None:
+        blobs[RESULTS] = to_json_bytes(results)
+    files = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
+    config = ArtifactConfig(spec, files, __version__)
+    if host != config.trained_host:
+        config = replace(config, host=host)
+    config, stale = _replacing(folder, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, blob in {**blobs, CONFIG: to_json_bytes(config.to_json())}.items():
+        _write(folder / name, blob)
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    return config
+
+
+def host_state(model: nn.Module) -> dict[str, Tensor]:
+    """State of the host without the activation set, under the names it has without ours."""
+    inside = [path for path, module in model.named_modules() if isinstance(module, InjectedActivation)]
+    return {
+        key.replace(".original.", ".") if any(key.startswith(f"{path}.original.") for path in inside) else key: tensor
+        for key, tensor in model.state_dict().items()
+        if not any(key.startswith(f"{path}.activation.") for path in inside)
+    }
+
+
+def to_json_bytes(value: Any) -> bytes:
+    """JSON as every file of an artifact has it: sorted where order says nothing, indented, one newline at the end."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _checked_state(model: nn.Module, spec: ActivationSpec) -> dict[str, Tensor]:
+    """Tensors of the activation set on the CPU, if they are such as ``load`` accepts."""
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise ArtifactError("The network lies on the meta device and has no values; nothing was written.")
+    tensors = {key: t.detach().cpu().contiguous() for key, t in state_of(model).items()}
+    if bad := [key for key, t in tensors.items() if not t.isfinite().all()]:
+        raise ArtifactError(f"{bad[0]} holds NaN or infinite values; nothing was written.")
+    try:
+        build_modules(spec, tensors)
+    except (ArtifactError, SpecError) as error:
+        raise ArtifactError(
+            f"Nothing was written, for load could not read it. {error} Something changed the modules of the activation "
+            "since it was put in, such as pruning, torch.compile or timm.utils.freeze: save before that."
+        ) from error
+    return tensors
+
+
+def _host_of(model: nn.Module, state: Mapping[str, Tensor]) -> HostSpec:
+    """The name under which timm makes the network of ``state`` again, proven."""
+    name = (getattr(model, "pretrained_cfg", None) or {}).get("architecture")
+    instead = (
+        "Nothing was written. Save the activations alone (with_host=False), and keep the network's state_dict() in a "
+        "file of your own."
+    )
+    if not isinstance(name, str):
+        raise ArtifactError(
+            f"{type(model).__name__} is no timm network, and load could not make it again; if one is inside, pass that "
+            f"one. {instead}"
+        )
+    try:
+        host = HostSpec(name, getattr(model, "num_classes", None))  # pyright: ignore[reportArgumentType]  it checks
+        check_host(host, state)
+    except SpartaError as error:
+        raise ArtifactError(f"load could not make this network again. {error} {instead}") from error
+    return host
+
+
+def _replacing(folder: Path, config: ArtifactConfig) -> tuple[ArtifactConfig, list[str]]:
+    """What to write where an artifact may lie already, and which of its files have to go.
+
+    Figures and a card may be somebody's work: they stay with the weights they are of, and are not put beside others.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is a file; expected a folder, or the name of a new one.")
+    if not (folder / CONFIG).is_file():
+        return config, []
+    try:
+        old = read_config(folder)
+    except SpartaError:
+        old = None
+    if old and (old.activation, _weights(old)) == (config.activation, _weights(config)):
+        kept = {RESULTS: old.files[RESULTS]} if RESULTS in old.files and (folder / RESULTS).is_file() else {}
+        return replace(config, files={**kept, **config.files}), []
+    left = [name for name in (RESULTS, CARD) if name not in config.files and (folder / name).exists()]
+    if left:
+        raise ArtifactError(
+            f"{folder} holds {' and '.join(left)} of other weights, which would be read as those of these. Save into "
+            f"another folder, or remove {'it' if len(left) == 1 else 'them'} first; nothing was written."
+        )
+    return config, [name for name in host_files(old) if name not in config.files] if old else []
+
+
+def _weights(config: ArtifactConfig) -> dict[str, str]:
+    """Sha256 of the files that hold weights."""
+    return {name: digest for name, digest in config.files.items() if name != RESULTS}
+
+
+def _host_shards(state: Mapping[str, Tensor]) -> dict[str, bytes]:
+    shards: list[dict[str, Tensor]] = [{}]
+    used = 0
+    for key, tensor in state.items():
+        half = tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu().contiguous()
+        if not half.isfinite().all():
+            raise ArtifactError(f"{key} does not fit into float16; nothing was written.")
+        size = half.numel() * half.element_size()
+        if used + size > MAX_SHARD_BYTES and shards[-1]:
+            shards.append({})
+            used = 0
+        shards[-1][key] = half
+        used += size
+    names = ["model.safetensors"] if len(shards) == 1 else [
+        f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)
+    ]  # fmt: skip
+    return {name: _to_bytes(shard) for name, shard in zip(names, shards, strict=True)}
+
+
+def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return save(dict(sorted(tensors.items())), metadata={"format": "pt"})
+
+
+def _write(path: Path, blob: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(blob)
+    part.replace(path)
