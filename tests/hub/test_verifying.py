@@ -56,7 +56,8 @@ def measured(base, tmp_path, monkeypatch):
 def test_the_same_bits_here(measured):
     found = sparta_hub.verify(measured)
     assert [v.attack for v in found] == [
-        "clean", "fgsm, Linf 8/255", "sparta-pgd-10 (steps 10, step size 1/255), Linf 16/255 targeted",
+        "clean", "fgsm, Linf 8/255",
+        "sparta-pgd-10 (steps 10, step size 1/255, random start False), Linf 16/255 targeted",
     ]  # fmt: skip
     assert all(v.within and v.differ == 0 and v.card == v.here for v in found)
     summary = report_of(measured)["summary"]
