@@ -263,7 +263,8 @@ class _Run:
     def reason(self, needed: float) -> str:
         """Why to stop before work of so many seconds, the same in all processes."""
         own = self.stop.reason(needed + 2 * self.saving)
-        return own or ("another process was asked to" if self.world.any([bool(own)])[0] else "")
+        anyone = self.world.any([bool(own)])[0]  # whoever has a reason asks too: the others wait for its answer
+        return own or ("another process was asked to" if anyone else "")
 
     def weights(self) -> dict[str, Tensor]:
         return {key: on_cpu(t) for key, t in self.parts.measured.state_dict().items()}
