@@ -121,11 +121,13 @@ class _Run:
         self.log: Log | None = None
         if world.speaks:
             self.log = Log(out, self.progress.log, name=config.name, step=self.progress.step, steps=self.length.steps)
+        self.stream = data.batches.stream(self.progress.step // self.parts.method.replays)
         self.clock = self.saved = self.row_at = time.perf_counter()
         self.row_step = self.progress.step
         self.pace = self.saving = self.validating = 0.0  # seconds that a step, a checkpoint, a validation took last
 
     def close(self) -> None:
+        self.stream.close()  # and with it the processes that read images
         if self.log:
             self.log.close()
 
@@ -134,8 +136,7 @@ class _Run:
         if progress.step == steps and (self.out / RECORD).exists():
             return Outcome(steps, steps)
         self.save()  # at once, so that a full disk is found before the work and not after it
-        stream = self.data.batches.stream(progress.step // replays)
-        x, y = next(stream)
+        x, y = next(self.stream)
         while True:
             if self.validation_is_due() and (reason := self.validate()):
                 return self.stopped(reason)
@@ -151,7 +152,7 @@ class _Run:
             self.losses.append(loss)
             progress.step += 1
             if progress.step % replays == 0 and progress.step < steps:
-                x, y = next(stream)
+                x, y = next(self.stream)
             self.pace = self.pace or time.perf_counter() - started
             self.after_step()
         if self.data.validation is None:  # else the last validation has kept everything

@@ -6,10 +6,11 @@ workers or processes nor an interruption changes what is seen.
 
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -82,7 +83,7 @@ class FromFolder:
         """Whole batches in one pass over the images."""
         return len(self.files) // self.batch_size
 
-    def stream(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, first: int) -> Generator[tuple[Tensor, Tensor], None, None]:
         """See ``training.batches.Batches``."""
         device = self.world.device
         loader = DataLoader(
@@ -134,9 +135,14 @@ class _Crops(Dataset[tuple[Tensor, int]]):
 
 
 def _leave_signals(_worker: int) -> None:
-    """Ctrl-C and SIGTERM are for the process that trains; it ends its workers itself."""
+    """Ctrl-C and SIGTERM, which may come to all processes, are for the one that trains; it ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _survive_once)
+
+
+def _survive_once(number: int, _frame: FrameType | None) -> None:
+    """The second one ends a worker, as it does the process that trains; an interpreter that exits sends two."""
+    signal.signal(number, signal.SIG_DFL)
 
 
 def files_sha256(files: Files) -> str:
