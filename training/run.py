@@ -74,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const="default",
         choices=["none", *COMPILE_MODES],
-        help="torch.compile and its mode, reduce-overhead for CUDA graphs; by default none on a CPU, default on a GPU",
+        help="torch.compile and its mode, reduce-overhead for CUDA graphs; by default mode default on one GPU, none on "
+        "a CPU and on several GPUs",
     )
     add("--max-shard-mb", type=float, metavar="MB", help="split the weights at the end into files below this size")
     add("--checkpoint-every", type=float, default=120, metavar="SECONDS", help="time between two checkpoints")
@@ -92,13 +93,12 @@ def _run(options: argparse.Namespace) -> None:
 
         print(plan(config, world.device, limit=limit))
         return
-    mode = options.compile or ("default" if world.device.type == "cuda" else "none")
     stop = Stop(None if options.time_budget is None else STARTED + options.time_budget)
     with stop.signals():
         data = open_data(config, world, limit=limit, workers=options.workers)
         shard = None if options.max_shard_mb is None else int(options.max_shard_mb * 1e6)
         how = Options(
-            compiled=None if mode == "none" else mode,
+            compiled=_compiler(options.compile, world),
             checkpoint_seconds=options.checkpoint_every,
             max_shard_bytes=shard,
         )
@@ -121,6 +121,12 @@ def _check(options: argparse.Namespace) -> None:
     ):
         if not fine:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(options, name)}; expected {expected}.")
+
+
+def _compiler(wanted: str | None, world: World) -> str | None:
+    """The mode of torch.compile; by default none where its graphs would break at every synchronised BatchNorm."""
+    mode = wanted or ("default" if world.device.type == "cuda" and not world.synchronises else "none")
+    return None if mode == "none" else mode
 
 
 def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:

@@ -74,6 +74,15 @@ def test_on_gpus_batchnorm_of_the_model_and_of_the_methods_own_network_is_synchr
         assert all(torch.equal(t, after[key]) for key, t in before.items())
 
 
+def test_a_method_that_differentiates_twice_is_refused_on_several_gpus(tiny):
+    config = replace(tiny, method="fgsm_ga", awp=0.01)
+    assert assemble(config, 10, World(count=2)).method.differentiates_twice  # several CPUs have their usual BatchNorm
+    with pytest.raises(
+        ConfigError, match=r"fgsm_ga differentiates twice, .*several GPUs cannot \(pytorch#61222\); expected one GPU"
+    ):
+        assemble(config, 10, AsOnGpus())
+
+
 def train(out, environment, *, processes, settings=(), time_budget=None, resume=False):
     launcher = [sys.executable, "-m"]
     if processes > 1:

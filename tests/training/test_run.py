@@ -13,6 +13,7 @@ import torch
 from sparta_hub.artifacts import sha256_of
 from tests.training.conftest import HOST
 from training import run
+from training.parallel import World
 from training.recipes import RECIPES
 
 ROOT = Path(run.__file__).parent.parent
@@ -161,6 +162,15 @@ def test_the_compiler_gets_the_mode_that_was_asked_for(tmp_path, monkeypatch, en
     with pytest.raises(ReachedError):
         main(monkeypatch, *arguments("cpu_sparta_res18_cifar", *words, "--out", tmp_path / "run")[3:])
     assert modes == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "processes", "expected"),
+    [(None, "cpu", 1, None), (None, "cuda", 1, "default"), (None, "cuda", 2, None), ("default", "cuda", 2, "default"),
+     ("none", "cuda", 1, None)],
+)  # fmt: skip
+def test_one_gpu_compiles_by_default(wanted, device, processes, expected):
+    assert run._compiler(wanted, World(torch.device(device), count=processes)) == expected
 
 
 def test_an_unknown_mode_of_the_compiler_is_refused(monkeypatch, capsys):
