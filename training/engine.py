@@ -39,7 +39,7 @@ class Options:
 
     Args:
         compiled: see ``assemble``.
-        log_every: steps between two lines of the log; the device is waited for no more often.
+        log_every: steps between two lines of the log; but for the first two steps the device is waited for no more often.
         checkpoint_seconds: between two checkpoints.
         max_shard_bytes: of a file of weights at the end.
     """
@@ -123,8 +123,8 @@ class _Run:
             self.log = Log(out, self.progress.log, name=config.name, step=self.progress.step, steps=self.length.steps)
         self.stream = data.batches.stream(self.progress.step // self.parts.method.replays)
         self.clock = self.saved = self.row_at = time.perf_counter()
-        self.row_step = self.progress.step
-        self.pace = self.saving = self.validating = 0.0  # seconds that a step, a checkpoint, a validation took last
+        self.row_step = self.begun = self.progress.step
+        self.pace = self.saving = self.validating = 0.0  # seconds of a step, a checkpoint, a validation; 0: not known
 
     def close(self) -> None:
         self.stream.close()  # and with it the processes that read images
@@ -137,6 +137,7 @@ class _Run:
             return Outcome(steps, steps)
         self.save()  # at once, so that a full disk is found before the work and not after it
         x, y = next(self.stream)
+        self.row_at = time.perf_counter()
         while True:
             if self.validation_is_due() and (reason := self.validate()):
                 return self.stopped(reason)
@@ -147,13 +148,11 @@ class _Run:
                 reason := self.reason(self.pace if alone else self.pace * self.options.log_every)
             ):
                 return self.stopped(reason)
-            started = time.perf_counter()
             loss = train_step(self.config, self.parts, x, y, step=progress.step, length=self.length, world=self.world)
             self.losses.append(loss)
             progress.step += 1
             if progress.step % replays == 0 and progress.step < steps:
                 x, y = next(self.stream)
-            self.pace = self.pace or time.perf_counter() - started
             self.after_step()
         if self.data.validation is None:  # else the last validation has kept everything
             self.save()
@@ -165,23 +164,29 @@ class _Run:
         return Outcome(steps, steps)
 
     def after_step(self) -> None:
-        step, now = self.progress.step, time.perf_counter()
+        step = self.progress.step
         if self.log:
             self.log.bar.update()
-        if step % self.options.log_every and step < self.length.steps:
+        due = step % self.options.log_every == 0 or step == self.length.steps
+        if not due and step - self.begun > 2:  # the first two say early what a step takes
             return
-        self.collect()
-        self.pace = (now - self.row_at) / (step - self.row_step)
-        self.add_row(
-            "loss",
-            loss=sum(self.progress.pending) / len(self.progress.pending),
-            lr=self.parts.optimizer.param_groups[0]["lr"],
-            images_per_second=round(self.config.batch_size / self.pace, 1),
-        )
-        self.progress.pending.clear()
-        if self.world.any([now - self.saved > self.options.checkpoint_seconds])[0]:
-            self.save()
+        self.collect()  # which waits for the device: without that a step takes no time at all
+        took = (time.perf_counter() - self.row_at) / (step - self.row_step)
+        self.pace = 0.0 if self.options.compiled and step - self.begun == 1 else took  # most of it was compilation
+        if due:
+            self.add_row(
+                "loss",
+                loss=sum(self.progress.pending) / len(self.progress.pending),
+                lr=self.parts.optimizer.param_groups[0]["lr"],
+                images_per_second=round(self.config.batch_size / took, 1),
+            )
+            self.progress.pending.clear()
+            if self.checkpoint_is_due():
+                self.save()
         self.row_at, self.row_step = time.perf_counter(), step
+
+    def checkpoint_is_due(self) -> bool:
+        return self.world.any([time.perf_counter() - self.saved > self.options.checkpoint_seconds])[0]
 
     def collect(self) -> None:
         """Fetch the losses from the device and refuse those that are no numbers."""
