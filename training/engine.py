@@ -40,7 +40,7 @@ class Options:
     Args:
         compiled: see ``assemble``.
         log_every: steps between two lines of the log; but for the first two steps the device is waited for no more often.
-        checkpoint_seconds: between two checkpoints.
+        checkpoint_seconds: between two checkpoints; better weights in a validation are kept at once.
         max_shard_bytes: of a file of weights at the end.
     """
 
@@ -92,6 +92,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     devices = [world.device] if world.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), ExitStack() as stack:
+        if devices:  # batches keep their shape: the fastest convolutions are worth looking for
+            stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+            torch.backends.cudnn.benchmark = True
         run = _Run(config, data, out, world, options, stop)
         stack.callback(run.close)
         return run.go()
@@ -245,7 +248,8 @@ class _Run:
                 f"Catastrophic overfitting at step {progress.step}: PGD-{STEPS} accuracy fell to {pgd:.1f} % while the "
                 "training loss went on falling. The best weights are kept; a smaller ε or another method may help."
             )
-        self.save()
+        if is_best or progress.step == self.length.steps or self.checkpoint_is_due():
+            self.save()
         self.row_at, self.row_step = time.perf_counter(), progress.step
         return ""
 

@@ -108,11 +108,14 @@ class _Order:
     def __iter__(self) -> Iterator[list[Key]]:
         own = self.batches
         rows = own.world.rows(own.batch_size)
+        places = range(own.batch_size)[rows]
+        order = epoch_order(len(own.files), own.seed, self.first // own.per_epoch)
         for number in count(self.first):
             epoch, place = divmod(number, own.per_epoch)
-            order = epoch_order(len(own.files), own.seed, epoch)[place * own.batch_size :][rows].tolist()
-            places = range(own.batch_size)[rows]
-            yield [(i, derived_seed(own.seed, "augment", number, j)) for i, j in zip(order, places, strict=True)]
+            if place == 0:
+                order = epoch_order(len(own.files), own.seed, epoch)
+            index = order[place * own.batch_size :][rows].tolist()
+            yield [(i, derived_seed(own.seed, "augment", number, j)) for i, j in zip(index, places, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -290,6 +290,18 @@ def test_the_pace_holds_the_time_that_the_device_was_waited_for(tiny, tmp_path, 
     assert speeds[1:] == [4.0] * 4  # two steps of 8 images in 0.5 + 0.5 + 3 s, not in one second
 
 
+def test_a_validation_that_found_nothing_better_waits_for_the_next_checkpoint(tiny, tmp_path, monkeypatch):
+    accuracies = iter([(60.0, 40.0), (80.0, 30.0), (80.0, 50.0), (80.0, 20.0)])
+    monkeypatch.setattr(engine, "measure", lambda *_: next(accuracies))
+    kept, write = [], engine.write_checkpoint
+    monkeypatch.setattr(
+        engine, "write_checkpoint", lambda out, held: (kept.append(held.progress.step), write(out, held))
+    )
+    go(replace(tiny, epochs=4), tmp_path, options=Options(log_every=100))
+    assert kept == [0, 4, 12, 16]  # at the end whatever was found
+    assert read_checkpoint(tmp_path).progress.history[-1].pgd == 20.0
+
+
 def test_a_signal_breaks_into_a_validation_which_is_done_again_later(tiny, tmp_path, monkeypatch):
     go(tiny, tmp_path / "whole")
     measure, calls, stop = engine.measure, count(), Stop()

@@ -15,6 +15,7 @@ from torchvision import datasets
 
 from sparta_hub.errors import DataError
 from sparta_hub.hub import info
+from training import folders
 from training.checkpoints import read_checkpoint, write_checkpoint
 from training.data import open_data
 from training.engine import Options, train
@@ -76,6 +77,13 @@ def test_workers_processes_and_interruptions_change_nothing(photos):
     assert same(joined, whole)
     assert not torch.equal(whole[0][0], take(replace(photos, seed=9), 1)[0][0])
     assert not torch.equal(whole[0][0], whole[3][0])  # another pass
+
+
+def test_the_files_are_ordered_once_a_pass(photos, monkeypatch):
+    passes, order = [], folders.epoch_order
+    monkeypatch.setattr(folders, "epoch_order", lambda n, seed, epoch: (passes.append(epoch), order(n, seed, epoch))[1])
+    take(photos, 4, first=1)  # of three batches
+    assert passes == [0, 1]
 
 
 def test_workers_survive_a_sigterm_that_is_for_all_and_end_with_the_stream(photos):
