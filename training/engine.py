@@ -39,7 +39,7 @@ class Options:
 
     Args:
         compiled: see ``assemble``.
-        log_every: steps between two lines of the log; but for the first two steps the device is waited for no more often.
+        log_every: steps between two lines of the log; after the first two, the device is waited for no more often.
         checkpoint_seconds: between two checkpoints; better weights in a validation are kept at once.
         max_shard_bytes: of a file of weights at the end.
     """
