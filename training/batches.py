@@ -5,7 +5,7 @@ processes share, sees the same images. Random numbers are drawn for the whole ba
 rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
@@ -31,7 +31,7 @@ class Batches(Protocol):
         """Whole batches in one pass over the images."""
         ...
 
-    def stream(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, first: int) -> Generator[tuple[Tensor, Tensor], None, None]:
         """This process's rows of batch number ``first`` and of all that follow, without end.
 
         Images (B, 3, H, W) are floats in [0, 1] and channels_last, labels (B,), both on the training device.
@@ -62,7 +62,7 @@ class InMemory:
         """Whole batches in one pass over the images."""
         return len(self.images) // self.batch_size
 
-    def stream(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, first: int) -> Generator[tuple[Tensor, Tensor], None, None]:
         """See ``Batches``."""
         rows, device = self.world.rows(self.batch_size), self.world.device
         order = epoch_order(len(self.images), self.seed, first // self.per_epoch).to(device)

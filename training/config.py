@@ -1,5 +1,6 @@
 """One training run, complete."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -95,14 +96,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, fine, expected in (
-            ("epochs", self.epochs > 0, "more than 0"),
+            ("epochs", 0 < self.epochs < math.inf, "a finite number above 0"),
             ("batch_size", self.batch_size >= 1, "1 or more"),
             ("image_size", self.image_size is None or self.image_size >= 1, "1 pixel or more, or none"),
             ("validation", self.validation >= 0, "0 or more"),
             ("validate_every", self.validate_every > 0, "more than 0"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more, and below 1"),
             ("ema_decay", 0 <= self.ema_decay < 1, "0 or more, and below 1"),
-            ("epsilon_warmup", self.epsilon_warmup >= 0, "0 or more epochs"),
+            ("lr", 0 <= self.lr < math.inf, "a finite number, 0 or more"),
+            ("momentum", 0 <= self.momentum < 1, "0 or more, and below 1"),
+            ("nesterov", not self.nesterov or self.momentum > 0, "False without momentum"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number, 0 or more"),
+            ("epsilon_warmup", 0 <= self.epsilon_warmup < math.inf, "a finite number of epochs, 0 or more"),
             ("awp", self.awp >= 0, "0 or more"),
             ("frozen", not self.frozen or bool(self.activation), "False without a pretrained activation to freeze"),
         ):

@@ -39,8 +39,8 @@ class Options:
 
     Args:
         compiled: see ``assemble``.
-        log_every: steps between two lines of the log; the device is waited for no more often.
-        checkpoint_seconds: between two checkpoints.
+        log_every: steps between two lines of the log; after the first two, the device is waited for no more often.
+        checkpoint_seconds: between two checkpoints; better weights in a validation are kept at once.
         max_shard_bytes: of a file of weights at the end.
     """
 
@@ -92,6 +92,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     devices = [world.device] if world.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), ExitStack() as stack:
+        if devices:  # batches keep their shape: the fastest convolutions are worth looking for
+            stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+            torch.backends.cudnn.benchmark = True
         run = _Run(config, data, out, world, options, stop)
         stack.callback(run.close)
         return run.go()
@@ -121,11 +124,13 @@ class _Run:
         self.log: Log | None = None
         if world.speaks:
             self.log = Log(out, self.progress.log, name=config.name, step=self.progress.step, steps=self.length.steps)
+        self.stream = data.batches.stream(self.progress.step // self.parts.method.replays)
         self.clock = self.saved = self.row_at = time.perf_counter()
-        self.row_step = self.progress.step
-        self.pace = self.saving = self.validating = 0.0  # seconds that a step, a checkpoint, a validation took last
+        self.row_step = self.begun = self.progress.step
+        self.pace = self.saving = self.validating = 0.0  # seconds of a step, a checkpoint, a validation; 0: not known
 
     def close(self) -> None:
+        self.stream.close()  # and with it the processes that read images
         if self.log:
             self.log.close()
 
@@ -134,8 +139,8 @@ class _Run:
         if progress.step == steps and (self.out / RECORD).exists():
             return Outcome(steps, steps)
         self.save()  # at once, so that a full disk is found before the work and not after it
-        stream = self.data.batches.stream(progress.step // replays)
-        x, y = next(stream)
+        x, y = next(self.stream)
+        self.row_at = time.perf_counter()
         while True:
             if self.validation_is_due() and (reason := self.validate()):
                 return self.stopped(reason)
@@ -146,13 +151,11 @@ class _Run:
                 reason := self.reason(self.pace if alone else self.pace * self.options.log_every)
             ):
                 return self.stopped(reason)
-            started = time.perf_counter()
             loss = train_step(self.config, self.parts, x, y, step=progress.step, length=self.length, world=self.world)
             self.losses.append(loss)
             progress.step += 1
             if progress.step % replays == 0 and progress.step < steps:
-                x, y = next(stream)
-            self.pace = self.pace or time.perf_counter() - started
+                x, y = next(self.stream)
             self.after_step()
         if self.data.validation is None:  # else the last validation has kept everything
             self.save()
@@ -164,23 +167,29 @@ class _Run:
         return Outcome(steps, steps)
 
     def after_step(self) -> None:
-        step, now = self.progress.step, time.perf_counter()
+        step = self.progress.step
         if self.log:
             self.log.bar.update()
-        if step % self.options.log_every and step < self.length.steps:
+        due = step % self.options.log_every == 0 or step == self.length.steps
+        if not due and step - self.begun > 2:  # the first two say early what a step takes
             return
-        self.collect()
-        self.pace = (now - self.row_at) / (step - self.row_step)
-        self.add_row(
-            "loss",
-            loss=sum(self.progress.pending) / len(self.progress.pending),
-            lr=self.parts.optimizer.param_groups[0]["lr"],
-            images_per_second=round(self.config.batch_size / self.pace, 1),
-        )
-        self.progress.pending.clear()
-        if self.world.any([now - self.saved > self.options.checkpoint_seconds])[0]:
-            self.save()
+        self.collect()  # which waits for the device: without that a step takes no time at all
+        took = (time.perf_counter() - self.row_at) / (step - self.row_step)
+        self.pace = 0.0 if self.options.compiled and step - self.begun == 1 else took  # most of it was compilation
+        if due:
+            self.add_row(
+                "loss",
+                loss=sum(self.progress.pending) / len(self.progress.pending),
+                lr=self.parts.optimizer.param_groups[0]["lr"],
+                images_per_second=round(self.config.batch_size / took, 1),
+            )
+            self.progress.pending.clear()
+            if self.checkpoint_is_due():
+                self.save()
         self.row_at, self.row_step = time.perf_counter(), step
+
+    def checkpoint_is_due(self) -> bool:
+        return self.world.any([time.perf_counter() - self.saved > self.options.checkpoint_seconds])[0]
 
     def collect(self) -> None:
         """Fetch the losses from the device and refuse those that are no numbers."""
@@ -239,7 +248,8 @@ class _Run:
                 f"Catastrophic overfitting at step {progress.step}: PGD-{STEPS} accuracy fell to {pgd:.1f} % while the "
                 "training loss went on falling. The best weights are kept; a smaller ε or another method may help."
             )
-        self.save()
+        if is_best or progress.step == self.length.steps or self.checkpoint_is_due():
+            self.save()
         self.row_at, self.row_step = time.perf_counter(), progress.step
         return ""
 
@@ -263,7 +273,8 @@ class _Run:
     def reason(self, needed: float) -> str:
         """Why to stop before work of so many seconds, the same in all processes."""
         own = self.stop.reason(needed + 2 * self.saving)
-        return own or ("another process was asked to" if self.world.any([bool(own)])[0] else "")
+        anyone = self.world.any([bool(own)])[0]  # whoever has a reason asks too: the others wait for its answer
+        return own or ("another process was asked to" if anyone else "")
 
     def weights(self) -> dict[str, Tensor]:
         return {key: on_cpu(t) for key, t in self.parts.measured.state_dict().items()}

@@ -6,10 +6,11 @@ workers or processes nor an interruption changes what is seen.
 
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -82,7 +83,7 @@ class FromFolder:
         """Whole batches in one pass over the images."""
         return len(self.files) // self.batch_size
 
-    def stream(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, first: int) -> Generator[tuple[Tensor, Tensor], None, None]:
         """See ``training.batches.Batches``."""
         device = self.world.device
         loader = DataLoader(
@@ -107,11 +108,14 @@ class _Order:
     def __iter__(self) -> Iterator[list[Key]]:
         own = self.batches
         rows = own.world.rows(own.batch_size)
+        places = range(own.batch_size)[rows]
+        order = epoch_order(len(own.files), own.seed, self.first // own.per_epoch)
         for number in count(self.first):
             epoch, place = divmod(number, own.per_epoch)
-            order = epoch_order(len(own.files), own.seed, epoch)[place * own.batch_size :][rows].tolist()
-            places = range(own.batch_size)[rows]
-            yield [(i, derived_seed(own.seed, "augment", number, j)) for i, j in zip(order, places, strict=True)]
+            if place == 0:
+                order = epoch_order(len(own.files), own.seed, epoch)
+            index = order[place * own.batch_size :][rows].tolist()
+            yield [(i, derived_seed(own.seed, "augment", number, j)) for i, j in zip(index, places, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,14 @@ class _Crops(Dataset[tuple[Tensor, int]]):
 
 
 def _leave_signals(_worker: int) -> None:
-    """Ctrl-C and SIGTERM are for the process that trains; it ends its workers itself."""
+    """Ctrl-C and SIGTERM, which may come to all processes, are for the one that trains; it ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _survive_once)
+
+
+def _survive_once(number: int, _frame: FrameType | None) -> None:
+    """The second one ends a worker, as it does the process that trains; an interpreter that exits sends two."""
+    signal.signal(number, signal.SIG_DFL)
 
 
 def files_sha256(files: Files) -> str:

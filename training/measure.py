@@ -1,14 +1,16 @@
 """Measure a finished run, or a published network with more attacks: ``python -m training.measure RUN|NAME``.
 
-A run that is not published is recorded as ``RECIPE-seedS``; if it is a transfer, or stands beside one, it appears on
-the card of the set and in the README's table.
+A run that is not published is recorded as ``RECIPE-seedS``, or ``RECIPE-seedS-2`` and so on beside others of the recipe
+and seed that differ from it; done again, it takes the place of the one before. If it is a transfer, or stands beside
+one, it appears on the card of the set and in the README's table.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -108,18 +110,38 @@ def measure(
 
 
 def _run(root: Path, run: Path, which: str) -> tuple[Entry, TrainConfig, nn.Module]:
-    """A run's entry and its network; the entry is a new one if none, or one of another run, has its name."""
+    """A run's entry and its network; the entry is a new one unless this very run was measured before."""
     record = read_record(run / RECORD)
     config = from_json(record["config"])
     test = load_images(config.dataset, "test", size=config.image_size, limit=1)
     kind, weights = read_weights(run, which)
     model = trained_network(config, weights, num_classes=test.num_classes, size=test.shape[-1])
-    name = f"{config.name}-seed{config.seed}"
-    found = next((entry for entry in entries(root) if entry.name == name), None)
+    name, found = _place(root, record, kind)
     if found and read_record(root / RECORDS / found.training) == record:
         return found, config, model
     giver = _check_giver(config, model) if config.activation else ""
     return Entry(name, keep(record, root / RECORDS).name, (), kind, giver_sha256=giver), config, model
+
+
+def _place(root: Path, record: Mapping[str, Any], kind: str) -> tuple[str, Entry | None]:
+    """The name for the entry of a run, and the entry of such a run that has it already.
+
+    Names of entries of another configuration, share of the images or kind of weights are taken.
+    """
+    there = {entry.name: entry for entry in entries(root)}
+    stem = f"{record['config']['name']}-seed{record['config']['seed']}"
+    name, number = stem, 1
+    while (found := there.get(name)) and (
+        found.weights != kind or _trained(read_record(root / RECORDS / found.training)) != _trained(record)
+    ):
+        number += 1
+        name = f"{stem}-{number}"
+    return name, found
+
+
+def _trained(record: Mapping[str, Any]) -> tuple[TrainConfig, float]:
+    """What was trained, and on which share of the images."""
+    return from_json(record["config"]), record.get("data", {}).get("limit", 1.0)
 
 
 def _check_giver(config: TrainConfig, model: nn.Module) -> str:
@@ -155,7 +177,7 @@ def main() -> None:
                         device=options.device, fast=options.fast, out=options.out)  # fmt: skip
     except SpartaError as error:
         sys.exit(f"training.measure: {error}")
-    print(EVALUATIONS / entry.evaluations[-1])
+    print(f"Recorded as {entry.name}: {EVALUATIONS / entry.evaluations[-1]}")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

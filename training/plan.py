@@ -28,11 +28,12 @@ BUDGET = 20.0  # seconds; where whole batches would take longer, time is taken o
 
 @dataclass(frozen=True)
 class DataSize:
-    """A training set: how many images, classes, and pixels a side."""
+    """A training set: how many images, classes, and pixels a side, and how many of the images are held out."""
 
     images: int
     classes: int
     pixels: int
+    held: int = 0
 
 
 KNOWN = {  # where the images are not there to be counted
@@ -108,11 +109,11 @@ class Plan:
     @property
     def validation_seconds(self) -> float:
         """What all validations take at most: PGD-10 and two more passes an image, a backward pass counted as two."""
-        if self.cost is None or not self.config.validation:
+        if self.cost is None:
             return 0.0
         unit = self.cost.seconds / self.config.batch_size / (self.cost.forwards + 2 * self.cost.backwards)
         times = self.config.epochs / self.config.validate_every
-        return times * self.config.validation * (3 * STEPS + 2) * unit
+        return times * self.data.held * (3 * STEPS + 2) * unit
 
     @property
     def seconds(self) -> float | None:
@@ -134,7 +135,7 @@ class Plan:
             ("sites", _few(self.sites) or "the host's own activations"),
             ("trained", f"{self.trainable:,} parameters"),
             ("data", f"{c.dataset}: {d.images:,} images of {d.pixels}×{d.pixels} in {d.classes} classes, "
-                     f"{min(c.validation, d.images):,} held out; {_size(bytes_)} as bytes"),
+                     f"{d.held:,} held out; {_size(bytes_)} as bytes"),
             ("method", f"{c.method} {dict(c.method_arguments) or ''}".strip() + f", {c.threat}, {c.precision}"),
             ("length", f"{c.epochs:g} epochs, {self.steps:,} steps of {c.batch_size} images"),
         ]  # fmt: skip
@@ -150,12 +151,13 @@ class Plan:
         return "\n".join(f"{name:<11}{text}" for name, text in rows)
 
 
-def plan(config: TrainConfig, device: torch.device, *, measure: bool = True) -> Plan:
+def plan(config: TrainConfig, device: torch.device, *, limit: float = 1.0, measure: bool = True) -> Plan:
     """Say what ``config`` asks for, and time a few steps of it, not compiled, on images of noise; nothing is written.
 
     Args:
         config: the run.
         device: to measure on.
+        limit: share of the images to train and to validate on.
         measure: take the time and memory of a step, for about ``BUDGET`` seconds at most.
 
     Raises:
@@ -164,10 +166,10 @@ def plan(config: TrainConfig, device: torch.device, *, measure: bool = True) -> 
     """
     missing = []
     try:
-        opened = open_data(config, World(), workers=0)
+        opened = open_data(config, World(), limit=limit, workers=0)
         x, _ = next(opened.batches.stream(0))
         held = len(opened.validation) if opened.validation else 0
-        data = DataSize(opened.identity["images"] + held, opened.num_classes, x.shape[-1])
+        data = DataSize(opened.identity["images"] + held, opened.num_classes, x.shape[-1], held)
         per_epoch = opened.batches.per_epoch
         del opened, x
     except DataError as error:
@@ -176,8 +178,9 @@ def plan(config: TrainConfig, device: torch.device, *, measure: bool = True) -> 
         get = SOURCES[config.dataset].get.format(root=data_root(), split="train")
         missing.append(f"{config.dataset}: {error}" + ("" if get in str(error) else f" To get it: {get}"))
         known = KNOWN[config.dataset]
-        data = replace(known, pixels=config.image_size or known.pixels)
-        per_epoch = max(1, (data.images - config.validation) // config.batch_size)
+        held, trained = (round(limit * count) for count in (config.validation, known.images - config.validation))
+        data = DataSize(trained + held, known.classes, config.image_size or known.pixels, held)
+        per_epoch = max(1, trained // config.batch_size)
     built = config
     try:
         model = make_model(config, data.classes)

@@ -5,6 +5,7 @@ RECIPE may also be the JSON record of a run, which is then done again.
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -73,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const="default",
         choices=["none", *COMPILE_MODES],
-        help="torch.compile and its mode, reduce-overhead for CUDA graphs; by default none on a CPU, default on a GPU",
+        help="torch.compile and its mode, reduce-overhead for CUDA graphs; by default mode default on one GPU, none on "
+        "a CPU and on several GPUs",
     )
     add("--max-shard-mb", type=float, metavar="MB", help="split the weights at the end into files below this size")
     add("--checkpoint-every", type=float, default=120, metavar="SECONDS", help="time between two checkpoints")
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
+    _check(options)
     config, limit, out = _what(options)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -88,21 +91,42 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         from training.plan import plan
 
-        print(plan(config, world.device))
+        print(plan(config, world.device, limit=limit))
         return
-    mode = options.compile or ("default" if world.device.type == "cuda" else "none")
     stop = Stop(None if options.time_budget is None else STARTED + options.time_budget)
     with stop.signals():
         data = open_data(config, world, limit=limit, workers=options.workers)
         shard = None if options.max_shard_mb is None else int(options.max_shard_mb * 1e6)
         how = Options(
-            compiled=None if mode == "none" else mode,
+            compiled=_compiler(options.compile, world),
             checkpoint_seconds=options.checkpoint_every,
             max_shard_bytes=shard,
         )
         outcome = train(config, data, out, world=world, options=how, stop=stop)
     if world.speaks:
         _tell(out, world, outcome.step, outcome.steps, outcome.reason)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ``ConfigError`` for the value of an option that nothing can be done with."""
+    out = options.out or Path()
+    for name, fine, expected in (
+        ("limit", options.limit is None or 0 < options.limit <= 1, "a share above 0 and up to 1, such as 0.01"),
+        ("time_budget", options.time_budget is None or options.time_budget >= 0, "0 seconds or more"),
+        ("threads", options.threads is None or options.threads >= 1, "1 or more"),
+        ("workers", options.workers >= 0, "0 or more"),
+        ("max_shard_mb", options.max_shard_mb is None or 0 < options.max_shard_mb < math.inf, "more than 0 MB"),
+        ("checkpoint_every", options.checkpoint_every >= 0, "0 seconds or more"),
+        ("out", next(path for path in (out, *out.parents) if path.exists()).is_dir(), "a folder, there or not yet"),
+    ):
+        if not fine:
+            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(options, name)}; expected {expected}.")
+
+
+def _compiler(wanted: str | None, world: World) -> str | None:
+    """The mode of torch.compile; by default none where its graphs would break at every synchronised BatchNorm."""
+    mode = wanted or ("default" if world.device.type == "cuda" and not world.synchronises else "none")
+    return None if mode == "none" else mode
 
 
 def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
@@ -126,7 +150,8 @@ def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
     config = changed(config, options.set)
     if options.seed is not None:
         config = replace(config, seed=options.seed)
-    return config, options.limit or limit, options.out or Path("runs") / f"{config.name}-seed{config.seed}"
+    limit = limit if options.limit is None else options.limit
+    return config, limit, options.out or Path("runs") / f"{config.name}-seed{config.seed}"
 
 
 def _describe(config: TrainConfig) -> str:

@@ -41,15 +41,36 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], where: str = 
 def changed(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
     """Set fields of ``config`` from texts such as ``epochs=10``, ``threat.eps=8/255``, ``method_arguments.steps=7``.
 
+    With another method or family, the arguments of the old one go, but for those that are set here.
+
     Raises:
-        ConfigError: no such field, or a value of another type; the message names the valid ones.
+        ConfigError: no such field, or a value of another type; the message names the valid ones. Or a field that has no
+            effect.
     """
+    before, paths = config, [setting.partition("=")[0] for setting in settings]
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting} has no value; expected FIELD=VALUE, such as --set epochs=10.")
         config = _set(config, path.split("."), text, path)
+    for owner, field in (("method", "method_arguments"), ("family", "arguments")):
+        if getattr(config, owner) != getattr(before, owner):
+            kept = {name: value for name, value in getattr(config, field).items() if f"{field}.{name}" in paths}
+            config = replace(config, **{field: kept})
+    _refuse_idle(config, paths)
     return config
+
+
+def _refuse_idle(config: TrainConfig, paths: Sequence[str]) -> None:
+    """Raise ``ConfigError`` if one of the fields that were set says nothing about the network of ``config``."""
+    if config.activation:
+        idle, why = ("family", "placement", "arguments"), f"activation {config.activation}, which brings its own"
+    elif config.family == "relu":
+        idle, why = ("placement", "arguments"), "family relu, which leaves the host as it is"
+    else:
+        return
+    if found := next((path for path in paths if path.partition(".")[0] in idle), None):
+        raise ConfigError(f"--set {found} has no effect beside {why}; leave it out.")
 
 
 def _set(value: Any, path: Sequence[str], text: str, whole: str) -> Any:

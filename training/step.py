@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparta_hub.seeds import derived_seed
 from training.config import TrainConfig
+from training.errors import ConfigError
 from training.methods import build_method
 from training.methods._method import Batch, Draws, Method
 from training.models import make_model
@@ -63,11 +64,19 @@ def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: s
         world: where.
         compiled: let ``torch.compile`` fuse the network's passes, in one of ``COMPILE_MODES``; methods that cannot have
             it go without.
+
+    Raises:
+        ConfigError: the method cannot be had on several GPUs.
     """
     model = make_model(config, num_classes, synchronised=world.synchronises).to(world.device)
     method = build_method(
         config.method, config.method_arguments, awp=config.awp, seed=config.seed, synchronised=world.synchronises
     ).to(world.device)
+    if world.synchronises and method.differentiates_twice:
+        raise ConfigError(
+            f"{config.method} differentiates twice, which torch's BatchNorm of several GPUs cannot (pytorch#61222); "
+            "expected one GPU, or another method."
+        )
     average = ModelEmaV3(model, config.ema_decay, use_warmup=True, warmup_power=0.75) if config.ema_decay else None
     optimizer = torch.optim.SGD(
         model.parameters(),

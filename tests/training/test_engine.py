@@ -244,6 +244,64 @@ def test_a_validation_that_does_not_fit_into_the_budget_is_left_for_later(tiny, 
     assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
 
 
+class Clock:
+    """Time that passes only where a test says so, in seconds."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(engine.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(engine.time, "monotonic", lambda: self.now)
+
+    def let_pass(self, monkeypatch, owner, name, seconds):
+        """Let every call of a function take the next of ``seconds``, and its last one from then on."""
+        function, durations = getattr(owner, name), [*seconds]
+
+        def timed(*arguments, **more):
+            self.now += durations.pop(0) if len(durations) > 1 else durations[0]
+            return function(*arguments, **more)
+
+        monkeypatch.setattr(owner, name, timed)
+
+
+@pytest.mark.parametrize(("budget", "steps"), [(15, 8), (8.15, 2)])
+def test_a_first_step_that_compiles_is_not_taken_for_the_pace(tiny, tmp_path, monkeypatch, budget, steps):
+    """Nor for a guess of what a validation takes, which would stop the run before it; the second step is."""
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *, mode: None)
+    clock.let_pass(monkeypatch, engine, "train_step", [8, 0.1])
+    outcome = go(tiny, tmp_path, options=Options(compiled="default"), stop=Stop(deadline=budget))
+    assert outcome.step == steps
+
+
+def test_without_compilation_the_first_step_tells_the_pace(tiny, tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    clock.let_pass(monkeypatch, engine, "train_step", [8])
+    outcome = go(tiny, tmp_path, stop=Stop(deadline=15))
+    assert (outcome.step, outcome.reason) == (1, "the time budget is used up")
+
+
+def test_the_pace_holds_the_time_that_the_device_was_waited_for(tiny, tmp_path, monkeypatch):
+    """As on a GPU: steps are asked for in no time, and done when their losses are fetched."""
+    clock = Clock(monkeypatch)
+    clock.let_pass(monkeypatch, engine, "train_step", [0.5])
+    clock.let_pass(monkeypatch, engine._Run, "collect", [3])
+    go(replace(tiny, validation=0), tmp_path)
+    speeds = [row["images_per_second"] for row in rows(tmp_path) if row["kind"] == "loss"]
+    assert speeds[1:] == [4.0] * 4  # two steps of 8 images in 0.5 + 0.5 + 3 s, not in one second
+
+
+def test_a_validation_that_found_nothing_better_waits_for_the_next_checkpoint(tiny, tmp_path, monkeypatch):
+    accuracies = iter([(60.0, 40.0), (80.0, 30.0), (80.0, 50.0), (80.0, 20.0)])
+    monkeypatch.setattr(engine, "measure", lambda *_: next(accuracies))
+    kept, write = [], engine.write_checkpoint
+    monkeypatch.setattr(
+        engine, "write_checkpoint", lambda out, held: (kept.append(held.progress.step), write(out, held))
+    )
+    go(replace(tiny, epochs=4), tmp_path, options=Options(log_every=100))
+    assert kept == [0, 4, 12, 16]  # at the end whatever was found
+    assert read_checkpoint(tmp_path).progress.history[-1].pgd == 20.0
+
+
 def test_a_signal_breaks_into_a_validation_which_is_done_again_later(tiny, tmp_path, monkeypatch):
     go(tiny, tmp_path / "whole")
     measure, calls, stop = engine.measure, count(), Stop()

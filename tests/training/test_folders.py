@@ -1,6 +1,7 @@
 """Sets that lie in folders or files of their own, tiny and generated: ImageNet, Tiny-ImageNet, SVHN, GTSRB."""
 
 import json
+import multiprocessing
 import time
 from dataclasses import replace
 from itertools import islice
@@ -14,6 +15,7 @@ from torchvision import datasets
 
 from sparta_hub.errors import DataError
 from sparta_hub.hub import info
+from training import folders
 from training.checkpoints import read_checkpoint, write_checkpoint
 from training.data import open_data
 from training.engine import Options, train
@@ -75,6 +77,41 @@ def test_workers_processes_and_interruptions_change_nothing(photos):
     assert same(joined, whole)
     assert not torch.equal(whole[0][0], take(replace(photos, seed=9), 1)[0][0])
     assert not torch.equal(whole[0][0], whole[3][0])  # another pass
+
+
+def test_the_files_are_ordered_once_a_pass(photos, monkeypatch):
+    passes, order = [], folders.epoch_order
+    monkeypatch.setattr(folders, "epoch_order", lambda n, seed, epoch: (passes.append(epoch), order(n, seed, epoch))[1])
+    take(photos, 4, first=1)  # of three batches
+    assert passes == [0, 1]
+
+
+def test_workers_survive_a_sigterm_that_is_for_all_and_end_with_the_stream(photos):
+    whole = take(photos, 7)
+    stream = open_data(photos, World(), workers=2).batches.stream(0)
+    first = next(stream)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        worker.terminate()
+    time.sleep(0.2)  # the others are fetched after it came
+    assert same([first, *islice(stream, 6)], whole)
+    stream.close()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+def test_a_worker_whose_interpreter_insists_ends(photos):
+    """Python sends SIGTERM to what is left of its processes, twice with torch's own, and then waits for them."""
+    stream = open_data(photos, World(), workers=1).batches.stream(0)
+    next(stream)
+    (worker,) = multiprocessing.active_children()
+    worker.terminate()
+    time.sleep(0.2)
+    assert worker.is_alive()
+    worker.terminate()
+    with pytest.raises(RuntimeError, match="killed by signal: Terminated"):  # torch says so as soon as it ends
+        time.sleep(10)
+    stream.close()
 
 
 def test_another_image_size_is_trained_validated_and_recorded(photos, tmp_path):

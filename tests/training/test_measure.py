@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import sparta_hub
 from sparta_hub.artifacts import WEIGHTS, sha256_of
 from tests.training.conftest import noise
+from training import measure as module
 from training.card import BEGIN, END, rewrite
 from training.data import in_memory
 from training.engine import train
@@ -97,9 +98,37 @@ def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
     twice = measure(root, str(root / "r"), count=4, attacks=["fgsm"])
     assert (twice.training, twice.evaluations) == ("r-seed7.json", ("r-seed7.json", "r-seed7-2.json"))
     shutil.rmtree(root / "r")
-    again = measure(root, run(root, replace(place["relu"], epochs=1)), count=4)
+    again = measure(root, run(root, place["relu"]), count=4)
     assert (again.training, again.evaluations) == ("r-seed7-2.json", ("r-seed7-3.json",))
     assert read_entry(root, "r-seed7") == again
+
+
+def test_a_run_that_differs_stands_beside_the_first(root, giver, place):
+    """Another length, other weights of the same run, another share of the images."""
+    first = measure(root, run(root, place["relu"]), count=4)
+    last = measure(root, str(root / "r"), count=4, which="last")
+    shutil.rmtree(root / "r")
+    shorter = measure(root, run(root, replace(place["relu"], epochs=1)), count=4)
+    record = json.loads((root / "r/training.json").read_text())
+    record["data"]["limit"] = 0.5
+    (root / "r/training.json").write_text(json.dumps(record))
+    fewer = measure(root, str(root / "r"), count=4)
+    found = [first, last, shorter, fewer]
+    assert [entry.name for entry in found] == ["r-seed7", "r-seed7-2", "r-seed7-3", "r-seed7-4"]
+    assert [read_entry(root, entry.name) for entry in found] == found
+    assert [entry.weights for entry in found] == ["best", "last", "best", "best"]
+
+
+def test_the_command_says_under_which_name_it_recorded(root, giver, place, monkeypatch, capsys):
+    measure(root, run(root, place["relu"]), count=4)
+    shutil.rmtree(root / "r")
+    folder = run(root, replace(place["relu"], epochs=1))
+    monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.setattr("sys.argv", ["training.measure", folder, "--count", "4", "--device", "cpu"])
+    module.main()
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "Recorded as r-seed7-2: training/records/evaluations/r-seed7-2.json"
+    )
 
 
 def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giver, place):

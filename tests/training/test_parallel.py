@@ -1,6 +1,7 @@
 """Several processes are as one: by value, and in real processes that ``accelerate launch`` starts."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,14 +10,20 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sparta_hub.processes import leave_processes
+from tests.training.conftest import noise
 from training import run
+from training.data import in_memory
+from training.engine import train as run_here
 from training.errors import ConfigError
 from training.parallel import World, statistics
 from training.step import Length, assemble, train_step
+from training.stopping import Stop
 
 ROOT = Path(run.__file__).parent.parent
 
@@ -67,6 +74,15 @@ def test_on_gpus_batchnorm_of_the_model_and_of_the_methods_own_network_is_synchr
         assert all(torch.equal(t, after[key]) for key, t in before.items())
 
 
+def test_a_method_that_differentiates_twice_is_refused_on_several_gpus(tiny):
+    config = replace(tiny, method="fgsm_ga", awp=0.01)
+    assert assemble(config, 10, World(count=2)).method.differentiates_twice  # several CPUs have their usual BatchNorm
+    with pytest.raises(
+        ConfigError, match=r"fgsm_ga differentiates twice, .*several GPUs cannot \(pytorch#61222\); expected one GPU"
+    ):
+        assemble(config, 10, AsOnGpus())
+
+
 def train(out, environment, *, processes, settings=(), time_budget=None, resume=False):
     launcher = [sys.executable, "-m"]
     if processes > 1:
@@ -83,6 +99,34 @@ def train(out, environment, *, processes, settings=(), time_budget=None, resume=
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def one_is_asked_to_stop(rank, config, folder):
+    """What one of two processes does; the second alone was told to stop, as if its clock were ahead."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    world, stop = World(rank=rank, count=2), Stop()
+    stop.signalled = "SIGTERM" if rank else ""
+    outcome = run_here(config, in_memory(config, noise(), world), folder / "run", world=world, stop=stop)
+    (folder / f"{rank}.txt").write_text(f"{outcome.step} {outcome.reason}")
+    leave_processes()
+
+
+def test_where_one_process_has_a_reason_to_stop_all_do(tiny, tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    both = [context.Process(target=one_is_asked_to_stop, args=(rank, tiny, tmp_path)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(240)
+    ends = [process.exitcode for process in both]
+    for process in both:
+        process.kill()
+    assert ends == [0, 0], "the processes wait for each other"
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)] == [
+        "0 another process was asked to",
+        "0 SIGTERM",
+    ]
 
 
 def found(out):

@@ -80,7 +80,18 @@ def test_the_estimate_is_the_steps_and_the_validations(tiny_data):
     assert found.seconds == pytest.approx(10 * 0.6 + 2.5 * 6 * 32 * unit)
     assert "2 forward and 2 backward passes, 0.6 s (13 images/s), not compiled, on" in str(found)
     assert "estimate   12 s, of it at most 6 s of validation; 2.0 GB of memory" in str(found)
-    assert replace(found, config=replace(TINY, validation=0)).seconds == pytest.approx(6)
+    assert replace(found, data=replace(found.data, held=0)).seconds == pytest.approx(6)
+
+
+def test_a_share_of_the_images_is_planned(tiny_data):
+    found = plan(TINY, CPU, limit=0.5, measure=False)
+    assert (found.data.images, found.data.held, found.per_epoch, found.steps) == (20, 3, 17 // 8, 5)
+    assert "cifar10: 20 images of 32×32 in 10 classes, 3 held out" in str(found)
+
+
+def test_a_share_of_images_that_are_not_there_is_planned(no_data):
+    found = plan(RECIPES["cpu_relu_res18_cifar"](), CPU, limit=0.1, measure=False)
+    assert (found.data.images, found.data.held, found.per_epoch) == (5000, 0, 5000 // 64)
 
 
 def test_where_whole_batches_take_too_long_a_few_images_are_timed(tiny_data, monkeypatch):

@@ -13,6 +13,7 @@ import torch
 from sparta_hub.artifacts import sha256_of
 from tests.training.conftest import HOST
 from training import run
+from training.parallel import World
 from training.recipes import RECIPES
 
 ROOT = Path(run.__file__).parent.parent
@@ -92,7 +93,21 @@ def test_list_shows_every_recipe(monkeypatch, capsys):
         (["--resume", "nowhere"], "training.run: nowhere has no checkpoint.safetensors"),
         (["--resume", "nowhere", "--seed", "1"], "goes on with the run as it was begun; leave out --set, --seed"),
         (["cpu_relu_res18_cifar", "--device", "nonsense"], "training.run: --device nonsense: "),
-        (["cpu_relu_res18_cifar", "--device", "cpu", "--limit", "2"], "limit is 2.0; expected a share above 0"),
+        (["cpu_relu_res18_cifar", "--limit", "2"], "--limit is 2.0; expected a share above 0 and up to 1"),
+        (["cpu_relu_res18_cifar", "--limit", "0"], "--limit is 0.0; expected a share above 0 and up to 1"),
+        (["cpu_relu_res18_cifar", "--max-shard-mb", "nan"], "--max-shard-mb is nan; expected more than 0 MB."),
+        (["cpu_relu_res18_cifar", "--max-shard-mb", "0"], "--max-shard-mb is 0.0; expected more than 0 MB."),
+        (["cpu_relu_res18_cifar", "--max-shard-mb", "-1"], "--max-shard-mb is -1.0; expected more than 0 MB."),
+        (["cpu_relu_res18_cifar", "--threads", "-3"], "--threads is -3; expected 1 or more."),
+        (["cpu_relu_res18_cifar", "--workers", "-1"], "--workers is -1; expected 0 or more."),
+        (["cpu_relu_res18_cifar", "--time-budget", "nan"], "--time-budget is nan; expected 0 seconds or more."),
+        (["cpu_relu_res18_cifar", "--checkpoint-every", "-1"], "--checkpoint-every is -1.0; expected 0 seconds or"),
+        (
+            ["cpu_relu_res18_cifar", "--out", "cifar10.npz"],
+            "--out is cifar10.npz; expected a folder, there or not",
+        ),
+        (["cpu_relu_res18_cifar", "--out", "cifar10.npz/run"], "--out is cifar10.npz/run; expected a folder, there"),
+        (["cpu_relu_res18_cifar", "--device", "cpu", "--set", "lr=-1"], "lr is -1.0; expected a finite number, 0 or"),
         (["cpu_relu_res18_cifar", "--device", "cpu", "--set", "dataset=nothing"], "nothing.npz is not there"),
     ],
 )
@@ -120,6 +135,10 @@ def test_a_dry_run_plans_and_writes_nothing(monkeypatch, environment, tmp_path, 
     words = [word for setting in SMALL for word in ("--set", setting)]
     main(monkeypatch, "cpu_sparta_res18_cifar", *words, "--dry-run", "--device", "cpu")
     assert "12 steps of 8 images" in capsys.readouterr().out
+    main(monkeypatch, "cpu_sparta_res18_cifar", *words, "--dry-run", "--device", "cpu", "--limit", "0.5")
+    said = capsys.readouterr().out
+    assert "30 images of 32×32 in 10 classes, 3 held out" in said
+    assert "6 steps of 8 images" in said
     assert list(tmp_path.iterdir()) == before
 
 
@@ -143,6 +162,15 @@ def test_the_compiler_gets_the_mode_that_was_asked_for(tmp_path, monkeypatch, en
     with pytest.raises(ReachedError):
         main(monkeypatch, *arguments("cpu_sparta_res18_cifar", *words, "--out", tmp_path / "run")[3:])
     assert modes == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "processes", "expected"),
+    [(None, "cpu", 1, None), (None, "cuda", 1, "default"), (None, "cuda", 2, None), ("default", "cuda", 2, "default"),
+     ("none", "cuda", 1, None)],
+)  # fmt: skip
+def test_one_gpu_compiles_by_default(wanted, device, processes, expected):
+    assert run._compiler(wanted, World(torch.device(device), count=processes)) == expected
 
 
 def test_an_unknown_mode_of_the_compiler_is_refused(monkeypatch, capsys):

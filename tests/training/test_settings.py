@@ -61,13 +61,49 @@ def test_a_record_with_other_fields_is_refused(change, message):
         ("method_arguments.steps=7", {"method_arguments": {"steps": 7}}),
         ("method_arguments.step_size=2/255", {"method_arguments": {"step_size": 2 / 255}}),
         ("method_arguments.random_start=false", {"method_arguments": {"random_start": False}}),
-        ("arguments.name=text", {"arguments": {"hidden": 8, "name": "text"}}),
     ],
 )
 def test_a_field_is_set_with_its_own_type(setting, expected):
     new = changed(CONFIG, [setting])
     assert new == replace(CONFIG, **expected)
     assert to_json(new) == to_json(replace(CONFIG, **expected))  # 16 and 16.0 are equal, but not in JSON
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["arguments.name=text"], {"arguments": {"hidden": 8, "name": "text"}}),
+        (["method=free"], {"method": "free", "method_arguments": {}}),
+        (["method_arguments.replays=2", "method=free"], {"method": "free", "method_arguments": {"replays": 2}}),
+        (["method=trades", "method_arguments.steps=5"], {"method": "trades", "method_arguments": {"steps": 5}}),
+        (["method=pgd"], {}),
+        (["method_arguments.steps=5"], {"method_arguments": {"steps": 5, "random_start": False}}),
+        (["family=relu"], {"family": "relu", "arguments": {}}),
+        (["family=swish_relu", "placement=all"], {"family": "swish_relu", "arguments": {}, "placement": "all"}),
+    ],
+)
+def test_arguments_go_with_what_they_are_of(settings, expected):
+    config = replace(
+        CONFIG, activation="", frozen=False, method_arguments={"steps": 10, "random_start": False}
+    )  # of pgd
+    assert changed(config, settings) == replace(config, **expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["placement=all"], "--set placement has no effect beside activation x, which brings its own; leave it out."),
+        (["family=relu"], "--set family has no effect beside activation x, "),
+        (["arguments.hidden=4"], "--set arguments.hidden has no effect beside activation x, "),
+        (["frozen=false", "activation=", "family=relu", "arguments.alpha=3"],
+         "--set arguments.alpha has no effect beside family relu, which leaves the host as it is; leave it out."),
+        (["frozen=false", "activation=", "placement=all", "family=relu"],
+         "--set placement has no effect beside family relu, "),
+    ],
+)  # fmt: skip
+def test_what_would_have_no_effect_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        changed(CONFIG, settings)
 
 
 def test_a_field_is_set_back_to_none():
@@ -91,7 +127,13 @@ def test_a_field_is_set_back_to_none():
         ("method_arguments.a.b=7", "method_arguments.a.b goes too deep"),
         ("lr.max=1", "lr.max: lr has no parts; expected --set lr=VALUE"),
         ("threat.eps=-1", "eps is -1.0; expected a finite number >= 0"),
-        ("epochs=0", "epochs is 0.0; expected more than 0"),
+        ("epochs=0", "epochs is 0.0; expected a finite number above 0"),
+        ("epochs=inf", "epochs is inf; expected a finite number above 0"),
+        ("lr=-1", "lr is -1.0; expected a finite number, 0 or more"),
+        ("lr=nan", "lr is nan; expected a finite number, 0 or more"),
+        ("momentum=-1", "momentum is -1.0; expected 0 or more, and below 1"),
+        ("weight_decay=-1", "weight_decay is -1.0; expected a finite number, 0 or more"),
+        ("epsilon_warmup=inf", "epsilon_warmup is inf; expected a finite number of epochs, 0 or more"),
         ("batch_size=0", "batch_size is 0; expected 1 or more"),
         ("validation=-1", "validation is -1; expected 0 or more"),
         ("image_size=0", "image_size is 0; expected 1 pixel or more, or none"),
@@ -103,6 +145,11 @@ def test_a_field_is_set_back_to_none():
 def test_a_wrong_setting_is_answered(setting, message):
     with pytest.raises(ConfigError, match=message):
         changed(CONFIG, [setting])
+
+
+def test_nesterov_wants_momentum():
+    with pytest.raises(ConfigError, match="nesterov is True; expected False without momentum"):
+        changed(CONFIG, ["momentum=0", "nesterov=true"])
 
 
 def test_differences_are_named_with_their_path():

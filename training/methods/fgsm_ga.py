@@ -15,6 +15,9 @@ class FgsmGa(Method):
     The published step of 1.25·ε is the same: it starts at x, so the projection brings it back to ε. The gradients that
     are aligned are the attacker's, and those passes count as such; they are differentiated again in the weights.
 
+    The authors' code is reported to differ from the paper, which is followed here: ∇L(x) is a constant there, so that
+    only ∇L(x + η) is differentiated again, and x + η is cut to [0, 1].
+
     Args:
         lambda_: λ; 0.2 is published for CIFAR-10 and ε = 8/255.
     """

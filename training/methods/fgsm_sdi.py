@@ -44,6 +44,9 @@ class FgsmSdi(Method):
     the signs being constants. With an L2 threat η is shortened to the ball (chosen). Adam's moments are buffers: a
     checkpoint holds all that g is. Its initial weights are drawn as the module is made: see ``build_method``.
 
+    The authors' code is reported to differ from the paper, which is followed here: it smooths labels by 0.1, and has g
+    in eval mode where it attacks.
+
     Args:
         every: k; 20 is published.
         lr: of g; Adam at 1e-3 is the authors' code.

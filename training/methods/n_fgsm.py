@@ -9,6 +9,9 @@ from training.methods._method import Batch, Method, check_lengths
 class NFgsm(Method):
     """``x + η + ε·sign ∇L(x + η)``, η ~ U(-kε, kε), neither cut to the ball nor to [0, 1], as published.
 
+    The authors' code is reported to differ from the paper, which is followed here: it cuts x + η and the result to
+    [0, 1].
+
     Args:
         noise: k; 2 is published.
     """

@@ -33,7 +33,7 @@ class Trades(Method):
         x_adv = x + self.noise * batch.draws.normal(x)
         with attacking(model, evaluating=True):
             with torch.no_grad():
-                clean = model(x)
+                clean = model(x).clone()  # where passes are CUDA graphs, the next one writes over what this one gave
             for _ in range(self.steps):
                 leaf = x_adv.detach().requires_grad_()
                 gradient = torch.autograd.grad(divergence(clean, model(leaf)), leaf)[0]

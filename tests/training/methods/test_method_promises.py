@@ -74,6 +74,25 @@ def test_the_model_is_left_as_found_and_every_pass_says_whose_it_is(name, awp):
         assert seen == PASSES[name]
 
 
+@pytest.mark.parametrize(("name", "awp"), EVERY)
+def test_what_a_pass_without_gradient_gave_is_not_read_after_the_next(name, awp):
+    """Where passes are CUDA graphs, the next one writes over it."""
+    losses = []
+    for overwrites in (False, True):
+        model, given = network().train(), []
+
+        def overwrite(_module, _inputs, logits, given=given):
+            while given:
+                given.pop().zero_()
+            if not logits.requires_grad:
+                given.append(logits)
+
+        if overwrites:
+            model.register_forward_hook(overwrite)
+        losses.append(made(name, awp=awp).loss(model, batch(), SMOOTHED).item())
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize("name", ["pgd", "trades", "fgsm_rs"])
 def test_the_model_is_left_as_found_after_an_error_too(name):
     model = network().train()
