@@ -28,7 +28,7 @@ from training.metrics import Log
 from training.parallel import World
 from training.records import RECORD, finish
 from training.settings import to_json
-from training.step import Length, Parts, assemble, train_step
+from training.step import Length, Parts, assemble, convolutions_timed, train_step
 from training.stopping import Interrupted, Stop
 from training.validation import STEPS, Validation, best_of, has_overfitted, measure
 
@@ -92,9 +92,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     devices = [world.device] if world.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), ExitStack() as stack:
-        if devices:  # batches keep their shape: the fastest convolutions are worth looking for
-            stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
-            torch.backends.cudnn.benchmark = True
+        stack.enter_context(convolutions_timed(True))  # batches keep their shape
         run = _Run(config, data, out, world, options, stop)
         stack.callback(run.close)
         return run.go()
@@ -229,7 +227,8 @@ class _Run:
             with ExitStack() as stack:
                 if self.world.count == 1:
                     stack.enter_context(self.stop.at_once())
-                if self.options.compiled:  # batches of many sizes, and another mode: not worth a compilation each
+                stack.enter_context(convolutions_timed(False))  # batches of many sizes, and another mode:
+                if self.options.compiled:  # not worth a search or a compilation each
                     stack.enter_context(torch.compiler.set_stance("force_eager"))
                 clean, pgd = measure(self.parts.measured, images, self.config.threat)
         except Interrupted:

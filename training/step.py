@@ -1,5 +1,7 @@
 """One step of training, for every method: loss, backward, average over processes, optimiser, weight average."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,6 +55,20 @@ class Parts:
     def measured(self) -> nn.Module:
         """The network whose accuracy counts: the averaged one, if there is one."""
         return self.average.module if self.average else self.model
+
+
+@contextmanager
+def convolutions_timed(wanted: bool) -> Iterator[None]:
+    """Let cuDNN time its convolutions for each shape of a batch and take the fastest, or not; then as before.
+
+    Worth it where all batches have one shape. Without a GPU it means nothing.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: str | None = None) -> Parts:

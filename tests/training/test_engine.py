@@ -361,3 +361,20 @@ def test_a_frozen_transfer_keeps_its_activations_bit_for_bit(tiny, tmp_path):
 def test_a_batch_larger_than_the_data_is_answered(tiny, tmp_path):
     with pytest.raises(ConfigError, match="There are 32 images to train on and a batch has 64"):
         go(replace(tiny, batch_size=64), tmp_path)
+
+
+def test_convolutions_are_timed_in_training_alone(tiny, tmp_path, monkeypatch):
+    seen = {"step": set(), "validation": set()}
+
+    def noted(what, function):
+        def call(*args, **kwargs):
+            seen[what].add(torch.backends.cudnn.benchmark)
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(engine, "train_step", noted("step", engine.train_step))
+    monkeypatch.setattr(engine, "measure", noted("validation", engine.measure))
+    go(tiny, tmp_path)
+    assert seen == {"step": {True}, "validation": {False}}
+    assert torch.backends.cudnn.benchmark is False
