@@ -143,5 +143,5 @@ def test_record_plot_and_resumption(undefended, robust, images, tmp_path, capsys
     assert (tmp_path / "diagnosis.png").stat().st_size > 10_000
     again = looked_at(robust, images, twin=undefended, limit=8, out=tmp_path, name="small")
     assert again == found  # seconds and all: nothing was measured anew
-    with pytest.raises(ReportError, match="holds another evaluation: attacks is"):
+    with pytest.raises(ReportError, match="holds another evaluation: twin of transfer is"):
         looked_at(robust, images, twin=robust, limit=8, out=tmp_path, name="small")
