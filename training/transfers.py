@@ -17,15 +17,17 @@ from training.settings import from_json
 
 @dataclass(frozen=True)
 class _Network:
-    """A recorded network and the configuration it was trained with."""
+    """A recorded network, with the configuration and the share of the images it was trained with."""
 
     entry: Entry
     config: TrainConfig
+    limit: float
 
     @property
-    def place(self) -> TrainConfig:
-        """Everything of the configuration but the activation."""
-        return replace(self.config, name="", family="relu", arguments={}, activation="", frozen=False)
+    def place(self) -> tuple[TrainConfig, float, str]:
+        """What has to be alike to be compared: the configuration but for the activation, the share, which weights."""
+        config = replace(self.config, name="", family="relu", arguments={}, activation="", frozen=False)
+        return config, self.limit, self.entry.weights
 
     def mode(self, giver: TrainConfig, sha256: str) -> Mode | None:
         """What it is beside the transfers of a set with these weights; None if it does not belong there."""
@@ -42,16 +44,19 @@ class _Network:
 def transfers_of(root: Path, name: str) -> Iterator[Transfer]:
     """Every place where the set ``name`` was put with the weights that it has now, with what was trained alike there:
     the same family with the host, and ReLU."""
-    found = [
-        _Network(entry, from_json(read_record(root / RECORDS / entry.training)["config"])) for entry in entries(root)
-    ]
+    found = [_network(root, entry) for entry in entries(root)]
     sha256 = read_registry(root / "sparta_hub/registry.json")[name].files[WEIGHTS]
     giver = next(network.config for network in found if network.entry.name == name)
-    places: list[TrainConfig] = []
+    places: list[tuple[TrainConfig, float, str]] = []
     for place in (network.place for network in found if network.entry.giver_sha256 == sha256):
         if place not in places:
             places.append(place)
             yield from _rows(root, name, [(n.mode(giver, sha256), n) for n in found if n.place == place])
+
+
+def _network(root: Path, entry: Entry) -> _Network:
+    record = read_record(root / RECORDS / entry.training)
+    return _Network(entry, from_json(record["config"]), record.get("data", {}).get("limit", 1.0))
 
 
 def _rows(root: Path, name: str, there: list[tuple[Mode | None, _Network]]) -> Iterator[Transfer]:

@@ -142,6 +142,16 @@ def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giv
     assert "Nothing was transferred yet." in (root / "README.md").read_text()
 
 
+def test_only_what_was_trained_alike_is_compared(root, giver, place):
+    """A ReLU network of other weights, or of a share of the images, is none to compare with."""
+    measure(root, run(root, place["frozen"]), count=4)
+    measure(root, run(root, place["relu"]), count=4, which="last")
+    assert [(row.mode, row.gains) for row in rows(giver)] == [("frozen", ())]
+    measure(root, str(root / "r"), count=4)
+    assert [row.mode for row in rows(giver)] == ["frozen", "relu"]
+    assert rows(giver)[0].gains
+
+
 @pytest.mark.parametrize("mode", ["frozen", "weights"])
 def test_a_frozen_set_that_moved_is_refused(root, giver, place, mode):
     folder = run(root, place[mode])
