@@ -71,6 +71,7 @@ def verify(
     model, origin = load(name).to(device), found.spec.origin
     size = origin.input_size if origin else None
     verdicts: dict[str, Verdict] = {}
+    last = {a.name: report for report in reports for a in report.protocol.attacks if a.name in PRESETS}
     for report in reports:
         protocol = report.protocol
         if (seen := state_sha256(model)) != protocol.weights_sha256:
@@ -78,7 +79,11 @@ def verify(
                 f"{name} holds weights {seen[:12]}..., and its record is of {protocol.weights_sha256[:12]}...: measure "
                 "it anew before its card can be verified."
             )
-        chosen = [i for i, a in enumerate(protocol.attacks) if not attacks or a.name in attacks]
+        chosen = [
+            i
+            for i, a in enumerate(protocol.attacks)
+            if (not attacks or a.name in attacks) and last.get(a.name, report) is report  # a preset counts once
+        ]
         if not chosen and protocol.attacks:
             continue
         count = min(limit or protocol.images, protocol.images)

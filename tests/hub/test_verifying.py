@@ -65,6 +65,18 @@ def test_the_same_bits_here(measured):
     assert 0 < found[1].card.correct < IMAGES, "else the comparison of flags compares nothing"
 
 
+def test_of_a_preset_that_was_measured_again_the_last_record_is_verified(measured):
+    report = report_of(measured)
+    older = json.loads(json.dumps(report))
+    older["protocol"]["attacks"][1]["arguments"] = {"steps": 1}
+    older["summary"]["attacks"][1]["attack"] = "sparta-pgd-10(steps=1), Linf 16/255 targeted"
+    put(measured, {"reports": [older, report]})
+    words = [verdict.attack for verdict in sparta_hub.verify(measured, limit=4)]
+    assert [word for word in words if word.startswith("sparta")] == [
+        "sparta-pgd-10 (steps 10, step size 1/255, random start False), Linf 16/255 targeted"
+    ]
+
+
 def test_the_same_bits_by_name(measured, hub, cache):
     """The records come from the Hub too, and so does the trained network."""
     commit = sparta_hub.push_to_hub(measured, REPO).commit
