@@ -30,7 +30,7 @@ from training.config import TrainConfig
 from training.entries import EVALUATIONS, RECORDS, ROOT, Entry, entries, read_entry, read_record, write_entry
 from training.errors import ConfigError
 from training.records import RECORD, keep
-from training.settings import from_json
+from training.settings import from_json, trained
 from training.weights import read_weights
 
 BATCH = 100
@@ -132,16 +132,11 @@ def _place(root: Path, record: Mapping[str, Any], kind: str) -> tuple[str, Entry
     stem = f"{record['config']['name']}-seed{record['config']['seed']}"
     name, number = stem, 1
     while (found := there.get(name)) and (
-        found.weights != kind or _trained(read_record(root / RECORDS / found.training)) != _trained(record)
+        found.weights != kind or trained(read_record(root / RECORDS / found.training)) != trained(record)
     ):
         number += 1
         name = f"{stem}-{number}"
     return name, found
-
-
-def _trained(record: Mapping[str, Any]) -> tuple[TrainConfig, float]:
-    """What was trained, and on which share of the images."""
-    return from_json(record["config"]), record.get("data", {}).get("limit", 1.0)
 
 
 def _check_giver(config: TrainConfig, model: nn.Module) -> str:

@@ -26,6 +26,11 @@ def from_json(value: Mapping[str, Any]) -> TrainConfig:
     return cast(TrainConfig, _from(TrainConfig, value, ""))
 
 
+def trained(record: Mapping[str, Any]) -> tuple[TrainConfig, float]:
+    """What the record of a run says was trained, and on which share of the images."""
+    return from_json(record["config"]), record.get("data", {}).get("limit", 1.0)
+
+
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "") -> list[str]:
     """The fields in which two JSON objects differ, in words."""
     found = []

@@ -12,7 +12,7 @@ from sparta_hub.zoo import read_registry
 from training.config import TrainConfig
 from training.entries import RECORDS, Entry, entries, read_record
 from training.results import copies_of, figures, gains_over, reports_of
-from training.settings import from_json
+from training.settings import trained
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def transfers_of(root: Path, name: str) -> Iterator[Transfer]:
 
 
 def _network(root: Path, entry: Entry) -> _Network:
-    record = read_record(root / RECORDS / entry.training)
-    return _Network(entry, from_json(record["config"]), record.get("data", {}).get("limit", 1.0))
+    return _Network(entry, *trained(read_record(root / RECORDS / entry.training)))
 
 
 def _rows(root: Path, name: str, there: list[tuple[Mode | None, _Network]]) -> Iterator[Transfer]:

@@ -16,6 +16,7 @@ from sparta_hub.diagnostics._plot import plot
 from sparta_hub.diagnostics._probes import probe
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.records import write_json
+from sparta_hub.seeds import global_seed
 from sparta_hub.threat import ThreatModel
 
 
@@ -75,9 +76,7 @@ def diagnose(
     if twin is not None:
         twin.to(device)
     parts = [slice(start, min(start + batch_size, images)) for start in range(0, images, max(1, batch_size))]
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)  # for models that draw from the global state, which is put back
+    with global_seed(seed):
         if len(data):  # an empty set is refused below
             model = with_some_gradient(model, data.floats(slice(0, 1)).to(device))
         plan = make_plan(model, threat, data.shape[1:], QUICK if quick else FULL, twin)

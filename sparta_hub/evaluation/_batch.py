@@ -1,8 +1,7 @@
 """One batch under all attacks: what is predicted, what counts as broken, what it cost."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from sparta_hub.counting import counted
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._outcome import Flags, Outcome, Tally
-from sparta_hub.seeds import derived_seed
+from sparta_hub.seeds import derived_seed, global_seed
 from sparta_hub.threat import ThreatModel
 
 TOLERANCE = 1e-6  # beyond the ball or the box, in units of the image range: what rounding in float32 can add
@@ -123,7 +122,7 @@ def _run_once(
     generator = torch.Generator(x.device).manual_seed(seed)
     wanted = (batch.targets if attack.threat.targeted else y)[chosen]
     own = x[chosen]
-    with counted(on) as counts, _global_seed(seed):
+    with counted(on) as counts, global_seed(seed):
         started = _now(x)
         found = attack(on, own.clone(), wanted, generator)
         seconds = _now(x) - started
@@ -154,18 +153,9 @@ def _inside(attacked: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
 
 def _predicted_right(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
     """Which images (B,) are classified right; none whose logits hold a NaN, or whose largest is infinite."""
-    with _global_seed(seed):
+    with global_seed(seed):
         logits = logits_of(model, x)
     return (logits.argmax(1) == y) & ~logits.isnan().any(1) & logits.amax(1).isfinite()
-
-
-@contextmanager
-def _global_seed(seed: int) -> Iterator[None]:
-    """For attacks and models that draw from the global state, which is put back."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
 
 
 def _flags(flags: Tensor) -> Flags:
