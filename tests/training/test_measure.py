@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -98,7 +99,10 @@ def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
     twice = measure(root, str(root / "r"), count=4, attacks=["fgsm"])
     assert (twice.training, twice.evaluations) == ("r-seed7.json", ("r-seed7.json", "r-seed7-2.json"))
     shutil.rmtree(root / "r")
-    again = measure(root, run(root, place["relu"]), count=4)
+    record = Path(run(root, place["relu"])) / "training.json"
+    found = json.loads(record.read_text())
+    record.write_text(json.dumps(found | {"seconds": found["seconds"] + 1}))  # else it may be the first to the tenth
+    again = measure(root, str(root / "r"), count=4)
     assert (again.training, again.evaluations) == ("r-seed7-2.json", ("r-seed7-3.json",))
     assert read_entry(root, "r-seed7") == again
 
