@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import exp, lgamma, log, log1p
 from typing import Any, Literal
 
 from sparta_hub.diagnostics._probes import Probes
@@ -75,7 +75,13 @@ class Evidence:
 
 def tail(count: int, of: int, share: float) -> float:
     """Probability of ``count`` or more among ``of``, where each has the probability ``share`` (exact binomial)."""
-    return sum(comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(count, of + 1))
+    return sum(exp(_log_binomial(k, of, share)) for k in range(count, of + 1))
+
+
+def _log_binomial(count: int, of: int, share: float) -> float:
+    """Logarithm of the probability of exactly ``count``: from 1,030 on, the number of ways is too large for a float."""
+    ways = lgamma(of + 1) - lgamma(count + 1) - lgamma(of - count + 1)
+    return ways + count * log(share) + (of - count) * log1p(-share)
 
 
 def exceeds(count: int, of: int, share: float) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+import torch
 from torch import nn
 
 from sparta_hub import ThreatModel
@@ -60,11 +61,22 @@ def suspect(e):
 
 def test_the_exact_binomial():
     assert tail(0, 5, 0.3) == pytest.approx(1)
-    assert tail(5, 5, 0.5) == 0.5**5
-    assert tail(2, 3, 0.5) == 0.5
+    assert tail(5, 5, 0.5) == pytest.approx(0.5**5)
+    assert tail(2, 3, 0.5) == pytest.approx(0.5)
     assert tail(1, 10, 0.02) == pytest.approx(1 - 0.98**10)
     assert not exceeds(0, 0, 0.02)
     assert [exceeds(k, 50, 0.02) for k in (4, 5)] == [False, True]  # 0.018 and 0.0032
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.5])
+def test_the_exact_binomial_of_a_whole_test_set(share):
+    of, count = 10_000, round(10_000 * share)
+    binomial = torch.distributions.Binomial(of, torch.tensor(share, dtype=torch.float64))
+    assert tail(0, of, share) == pytest.approx(1)
+    assert tail(count, of, share) == pytest.approx(
+        binomial.log_prob(torch.arange(count, of + 1.0, dtype=torch.float64)).exp().sum().item(), rel=1e-6
+    )
+    assert [exceeds(k, of, 0.02) for k in (233, 234)] == [False, True]  # 0.0105 and 0.0089
 
 
 def test_mcnemar_looks_only_at_images_that_change():
