@@ -33,6 +33,13 @@ def test_the_other_way_round_is_the_other_sign():
     assert (back.points, back.low, back.high) == (-there.points, -there.high, -there.low)
 
 
+def test_the_interval_ends_where_differences_do():
+    gain = paired_gain("pgd", *flags(0, 3, 0, 0))
+    assert (gain.points, gain.low, gain.high) == (100.0, 1.86, 100.0)  # 3 / 5 ± 0.5814
+    back = paired_gain("pgd", *flags(0, 0, 1, 0))
+    assert (back.points, back.low, back.high) == (-100.0, -100.0, 51.01)
+
+
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     draw, hits, truth = random.Random(0), 0, 0.06  # 14 % first alone, 8 % second alone
     for _ in range(400):
