@@ -16,7 +16,7 @@ def dynamic_relu(x: Tensor, slopes: Tensor, intercepts: Tensor) -> Tensor:
 
 def spatial_attention(scores: Tensor, temperature: float = 10.0) -> Tensor:
     """``min(gamma * softmax(scores / temperature), 1)`` over positions, gamma = H W / 3; scores (B, 1, H, W)."""
-    weights = torch.softmax(scores.flatten(1) / temperature, 1) * (scores[0].numel() / 3)
+    weights = torch.softmax(scores.flatten(1) / temperature, 1) * (scores.shape[2] * scores.shape[3] / 3)
     return weights.clamp(max=1).view_as(scores)
 
 
@@ -27,7 +27,8 @@ class DynamicRelu(nn.Module):
     slopes and 0.5 for intercepts. Variant C multiplies the result by an attention over positions, a 1x1 convolution
     and ``spatial_attention``: since that is positive, it is the same as multiplying all coefficients.
 
-    The last layers start at zero, so that B starts as ReLU, and C as ReLU times the even attention, 1/3.
+    The last layers start at zero, so that B starts as ReLU, and C as ReLU times the even attention, 1/3. From the third
+    on, lines are a little off zero: equal ones would get equal gradients, and stay one line for ever.
 
     Args:
         channels: C.
@@ -53,6 +54,7 @@ class DynamicRelu(nn.Module):
         self.predict = nn.Linear(hidden, 2 * pieces * channels)
         nn.init.zeros_(self.predict.weight)
         nn.init.zeros_(self.predict.bias)
+        nn.init.normal_(self.predict.weight.detach().unflatten(0, (2, pieces, channels))[:, 2:], std=1e-3)
         if spatial:
             self.score = nn.Conv2d(channels, 1, 1)
             nn.init.zeros_(self.score.weight)

@@ -13,7 +13,8 @@ class Maxout(nn.Module):
     """Maxout (Goodfellow et al. 2013, arXiv:1302.4389), shape (B, C, H, W) to the same shape.
 
     ``max_k (W_k x + b_k)``, each W_k a 1x1 convolution. It starts as ReLU, the first map as the identity and the
-    others at zero, because random maps in place of a trained host's ReLU would undo what the host has learned.
+    others at zero, because random maps in place of a trained host's ReLU would undo what the host has learned. From
+    the third on maps are a little off zero: equal ones would get equal gradients, and stay one map for ever.
 
     Args:
         channels: C.
@@ -30,6 +31,7 @@ class Maxout(nn.Module):
         nn.init.zeros_(self.conv.bias)  # pyright: ignore[reportArgumentType]
         with torch.no_grad():
             nn.init.eye_(self.conv.weight[:channels, :, 0, 0])
+            nn.init.normal_(self.conv.weight[2 * channels :], std=1e-3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation to x (B, C, H, W)."""

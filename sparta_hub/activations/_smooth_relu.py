@@ -11,7 +11,10 @@ def smooth_relu(x: Tensor, alpha: Tensor) -> Tensor:
     """``x - log(alpha x + 1) / alpha`` for x >= 0, else 0; the derivative is ``alpha x / (1 + alpha x)`` and 0.
 
     Written on ``relu(x)``, so that no branch computes a logarithm of a negative number whose NaN a gradient could meet.
+    Float16 goes through float32: in its own range ``alpha x`` is infinite from x = 164 on, at alpha = 400.
     """
+    if x.dtype == alpha.dtype == torch.float16:
+        return smooth_relu(x.float(), alpha.float()).half()
     positive = F.relu(x)
     return positive - torch.log1p(alpha * positive) / alpha
 

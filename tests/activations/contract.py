@@ -82,6 +82,10 @@ def check_samples_independent(module: nn.Module, twin: nn.Module) -> None:
     same(module(x[:1]), y[:1])
 
 
+def check_empty_batch(module: nn.Module, twin: nn.Module) -> None:
+    assert module.eval()(maps()[:0]).shape == (0, CHANNELS, 7, 5)
+
+
 def check_deterministic(module: nn.Module, twin: nn.Module) -> None:
     module.eval()
     first, second = (output_and_gradients(module, maps()) for _ in range(2))

@@ -65,6 +65,10 @@ def wrong_gradient(module: Planted, x: Tensor, y: Tensor) -> Tensor:
     return y + (x * x).detach()
 
 
+def needs_an_image(module: Planted, x: Tensor, y: Tensor) -> Tensor:
+    return y * (1 + x[0].numel())
+
+
 def noisy(module: Planted, x: Tensor, y: Tensor) -> Tensor:
     return y + torch.rand_like(y)
 
@@ -90,6 +94,7 @@ FAULTS = [
     ("shape_and_dtype", crops, AssertionError),
     ("finite", overflows, AssertionError),
     ("finite", nan_in_gradient, AssertionError),
+    ("empty_batch", needs_an_image, IndexError),
     ("deterministic", noisy, AssertionError),
     ("memory_format", reads_storage, AssertionError),
     ("state_dict", state_outside, AssertionError),

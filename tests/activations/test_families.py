@@ -92,6 +92,39 @@ def test_dynamic_relu_c_starts_as_relu_under_even_attention():
     torch.testing.assert_close(build("dynamic_relu_c", 6)(x), F.relu(x) / 3)
 
 
+@pytest.mark.parametrize(("name", "scale"), [("maxout", 1), ("dynamic_relu_b", 1), ("dynamic_relu_c", 1 / 3)])
+def test_pieces_beyond_the_second_begin_near_relu_and_part_from_each_other(name: str, scale: float):
+    torch.manual_seed(0)
+    module, x, wanted = build(name, 6, {"pieces": 4}), torch.randn(8, 6, 5, 4), torch.randn(8, 6, 5, 4)
+    torch.testing.assert_close(module(x), scale * F.relu(x), rtol=0, atol=0.02)
+    optimizer = torch.optim.SGD(module.parameters(), 0.5)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (module(x) - wanted).square().mean().backward()
+        optimizer.step()
+    pieces = (1, 4, 36) if name == "maxout" else (2, 4, 6)
+    weights = module.get_parameter("conv.weight" if name == "maxout" else "predict.weight").view(pieces)
+    for i, j in ((1, 2), (1, 3), (2, 3)):
+        assert not torch.equal(weights[:, i], weights[:, j])
+
+
+@pytest.mark.parametrize("name", ["maxout", "dynamic_relu_b", "dynamic_relu_c"])
+def test_two_pieces_begin_at_zero_and_draw_nothing_for_it(name: str):
+    torch.manual_seed(0)
+    module, after = build(name, 6), torch.rand(())
+    last = module.get_parameter("conv.weight")[6:] if name == "maxout" else module.get_parameter("predict.weight")
+    assert not last.any()
+    torch.manual_seed(0)
+    if name == "maxout":
+        torch.nn.Conv2d(6, 12, 1)
+    else:
+        torch.nn.Linear(6, 1)
+        torch.nn.Linear(1, 24)
+    if name == "dynamic_relu_c":
+        torch.nn.Conv2d(6, 1, 1)
+    assert after == torch.rand(())  # the host of a twin is drawn as before
+
+
 @pytest.mark.parametrize("name", ["feature_denoising", "dynamic_relu_b", "dynamic_relu_c", "maxout"])
 def test_the_zero_start_can_be_left(name: str):
     module, x = build(name, 6), torch.randn(2, 6, 5, 4)
@@ -216,6 +249,14 @@ def test_smooth_relu_at_the_ends():
         module.root.zero_()
     y = module(x)
     assert all(g.isfinite().all() for g in torch.autograd.grad(y.sum(), [x, module.root]))
+
+
+def test_smooth_relu_of_large_float16_values():
+    x = torch.tensor([0.5, 300.0, 60_000.0], dtype=torch.float16, requires_grad=True)
+    y = SmoothRelu().half()(x)
+    assert y.dtype == torch.float16
+    assert y.tolist() == pytest.approx([0.5 - math.log1p(200) / 400, 300, 60_000], rel=1e-3)
+    assert torch.autograd.grad(y.sum(), x)[0].tolist() == pytest.approx([200 / 201, 1, 1], rel=1e-3)
 
 
 @pytest.mark.parametrize(
