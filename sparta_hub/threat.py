@@ -63,7 +63,9 @@ class ThreatModel:
         """Direction of steepest ascent with unit length in this norm: sign, or the normalised gradient."""
         if self.norm == "linf":
             return gradient.sign()
-        return gradient / _per_image(gradient.flatten(1).norm(dim=1).clamp_min(_tiny(gradient)), gradient)
+        largest = gradient.flatten(1).abs().amax(1).clamp_min(_tiny(gradient))  # squares of 1e-23 would be 0 in float32
+        scaled = gradient / _per_image(largest, gradient)
+        return scaled / _per_image(scaled.flatten(1).norm(dim=1).clamp_min(_tiny(gradient)), gradient)
 
     def random_start(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw uniformly from the ball around ``x``, then cut with the box."""

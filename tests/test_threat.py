@@ -31,6 +31,13 @@ def test_l2_clip_scales_to_the_radius():
     assert torch.allclose(ThreatModel("l2", 0.5).clip(delta), torch.full_like(delta, 0.25))
 
 
+@pytest.mark.parametrize("size", [1e-37, 1e-25, 1e-3, 1.0, 1e25, 1e37])
+def test_l2_step_has_unit_length_whatever_the_gradient(size):
+    gradient = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, -1.0]]).view(3, 1, 1, 2) * size
+    expected = torch.tensor([[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]]).view(3, 1, 1, 2)
+    torch.testing.assert_close(ThreatModel("l2").step(gradient), expected)
+
+
 def test_distance_of_each_norm():
     x = torch.zeros(1, 1, 1, 2)
     moved = torch.tensor([[[[0.3, -0.4]]]])
