@@ -34,6 +34,16 @@ def test_one_cycle_by_epoch_is_torchs_stepped_once_an_epoch(rise):
     assert max(factors(Schedule("one_cycle_by_epoch", rise=1.2))) < 1  # a cycle that the run does not reach the top of
 
 
+@pytest.mark.parametrize(("epochs", "rise"), [(0.5, 0.3), (1, 1.0), (2, 0.5), (10, 0.1), (2.5, 0.3), (3, 0.3)])
+def test_one_cycle_by_epoch_of_short_runs(epochs, rise):
+    seen = factors(Schedule("one_cycle_by_epoch", rise=rise), steps=int(10 * epochs))[::10]
+    peak = max(0, round(rise * math.ceil(epochs)) - 1)
+    if rise * math.ceil(epochs) >= 1:
+        assert seen[peak] == 1
+    assert seen[peak:] == sorted(seen[peak:], reverse=True)  # an epoch that is begun is one: no second rise at the end
+    assert all(0 <= value <= 1 for value in seen)
+
+
 def test_cyclic_has_its_peak_in_the_middle_whatever_rise_says():
     seen = factors(Schedule("cyclic", rise=0.1))
     assert seen[24] == pytest.approx(0.5)
