@@ -117,7 +117,9 @@ def _randomness(e: Evidence) -> Finding:
     figures = {"largest change of a logit": e.probes.change}
     if e.probes.change > 1e-3:  # of the logits' standard deviation: rounding stays far below, also on a GPU
         why = (
-            "Two passes of the same images differ: attacks need the mean gradient over many draws, which none here has."
+            "Two passes of the same images, the second in halves of the batch, differ. Where a model draws at random, "
+            "attacks need the mean gradient over many draws, which none here has; where images of a batch decide on "
+            "each other, no figure is one image's own."
         )
         return Finding("randomness", "suspect", figures, why)
     return Finding("randomness", "ok", figures, "Two passes of the same images agree.")

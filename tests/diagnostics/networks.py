@@ -78,6 +78,13 @@ class Noise(nn.Module):
         return x + 0.1 * torch.randn_like(x)
 
 
+class MixesBatch(nn.Module):
+    """Draws every image towards the mean of its batch."""
+
+    def forward(self, x):
+        return x + 0.3 * (x.mean(0, keepdim=True) - x.mean())
+
+
 class ShatteredGate(nn.Module):
     """A gate that hardly changes what comes out, but whose slope drowns that of everything else."""
 

@@ -15,6 +15,7 @@ from tests.diagnostics.networks import (
     IMAGES,
     THREAT,
     DetachedGate,
+    MixesBatch,
     Noise,
     Quantise,
     Scale,
@@ -90,6 +91,13 @@ def test_noise_is_caught_and_the_global_state_is_left_alone(robust, images, quic
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("first", [MixesBatch(), nn.BatchNorm2d(3, track_running_stats=False)], ids=["mean", "norm"])
+def test_images_that_decide_on_each_other_are_caught(robust, images, first):
+    found = looked_at(nn.Sequential(first, robust), images, limit=10)
+    assert "randomness" in found.suspect
+    assert "in halves of the batch, differ" in found.table()
+
+
 @pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_gate_that_shatters_the_gradient_is_caught_by_attacks_that_leave_it_out(gated, images, quick):
     found = looked_at(with_gate(gated, ShatteredGate), images, quick=quick)
@@ -104,9 +112,9 @@ def test_a_gate_that_detaches_everything_is_caught(gated, images):
 def test_a_network_that_is_never_right_has_nothing_to_be_asked(images):
     class Wrong(nn.Module):
         def forward(self, x):
-            return x.flatten(1)[:, :10] * 0 - nn.functional.one_hot(labels, 10)[: len(x)]
+            return x.flatten(1)[:, :10] * 0 + nn.functional.one_hot(absent, 10)
 
-    labels = images.y[:5]
+    absent = torch.tensor(min({*range(10)} - {*images.y[:5].tolist()}))
     found = looked_at(Wrong(), images, limit=5)
     assert set(verdicts(found).values()) == {"ok", "not applicable"}
     assert verdicts(found)["randomness"] == "ok"
@@ -124,6 +132,15 @@ def test_l2_balls_and_batches_that_do_not_divide(robust, images):
 def test_threats_that_make_no_sense_here(robust, images, threat):
     with pytest.raises(AttackError, match="expected an untargeted one with a radius above 0"):
         diagnose(robust, images, threat)
+
+
+def test_a_model_that_gives_no_logits_is_refused_in_words(images):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :10], x
+
+    with pytest.raises(AttackError, match=r"gives tuple for 1 images; expected logits"):
+        looked_at(Pair(), images, limit=2)
 
 
 def test_there_must_be_something_to_look_at(robust, images):
