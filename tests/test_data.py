@@ -120,10 +120,13 @@ def test_a_folder_of_images_by_name_and_by_path(folder):
     again = load_images(f"{folder}/pets", "test")
     assert torch.equal(again.x, data.x)
     assert again.name == "pets"
-    for stray in ("pets/val/.ipynb_checkpoints", "pets/.cache/abc"):
+    for stray in ("pets/val/.ipynb_checkpoints", "pets/val/bee/.ipynb_checkpoints", "pets/.cache/abc", "pets/raw/aaa"):
         (folder / stray).mkdir(parents=True)
         picture(7).save(folder / stray / "0.png")
-    assert load_images("pets", "test", folder).classes == data.classes
+    (folder / "pets/val/bee/._0.png").write_bytes(b"a file manager's note")
+    again = load_images("pets", "test", folder)
+    assert again.classes == data.classes
+    assert torch.equal(again.x, data.x)
     first = load_images("pets", "test", folder, limit=2)
     assert torch.equal(first.x, data.x[:2])
     assert first.num_classes == 3
@@ -133,6 +136,9 @@ def test_pictures_of_16_bits_keep_their_shades(folder):
     Image.fromarray(np.array([[0, 32768], [65535, 256]], np.uint16)).save(folder / "pets/val/bee/deep.png")
     deep = read_picture(folder / "pets/val/bee/deep.png")
     assert np.array(deep)[..., 1].tolist() == [[0, 128], [255, 1]]
+    values = np.array([[0, 32768], [65535, 256]], ">u2")
+    (folder / "pets/val/bee/deep.ppm").write_bytes(b"P5 2 2 65535 " + values.tobytes())  # as "I", not as "I;16"
+    assert np.array(read_picture(folder / "pets/val/bee/deep.ppm"))[..., 1].tolist() == [[0, 128], [255, 1]]
 
 
 def test_images_are_brought_to_one_size_or_refused(folder):

@@ -17,25 +17,26 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_BYTES = 4 << 30  # of images in memory at once: 28,000 of ImageNet at 224×224
+SPLITS = ("train", "test", "val", "validation")  # folders that may hold a part of a set
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm"}
 
 
 def list_folder(folder: Path, splits: tuple[str, ...]) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
     """The files of ``folder/SPLIT/CLASS/...``, of the first split in ``splits`` that is there, and the classes.
 
-    Classes are the sorted names of the folders in all splits, so that a label means the same in each; folders whose
-    name begins with a dot are left alone. The order of the
-    files is mixed by a checksum of their names: the same everywhere, and no class comes first.
+    Classes are the sorted names of the folders in all ``SPLITS``, so that a label means the same in each. What has a
+    name that begins with a dot is left alone, such as the copies that notebooks and file managers leave behind. The
+    order of the files is mixed by a checksum of their names: the same everywhere, and no class comes first.
     """
     found = next((folder / split for split in splits if _classes(folder / split)), None)
     if found is None:
         raise DataError(f"{folder} has no {' or '.join(f'{split}/CLASS/*.png' for split in splits)}.")
-    classes = sorted({name for split in folder.iterdir() for name in _classes(split)})
+    classes = sorted({name for split in SPLITS for name in _classes(folder / split)})
     files = [
         (path, label)
         for label, name in enumerate(classes)
         for path in (found / name).rglob("*")
-        if path.suffix.lower() in _EXTENSIONS
+        if path.suffix.lower() in _EXTENSIONS and not _is_hidden(path.relative_to(found))
     ]
     if not files:
         raise DataError(f"{found} has classes but no images; expected {', '.join(sorted(_EXTENSIONS))}.")
@@ -104,8 +105,9 @@ def read_picture(path: Path) -> "Image":
 
     try:
         with PIL.Image.open(path) as image:
-            if image.mode.startswith("I;16"):  # Pillow would cut what is brighter than 255 of 65,535
-                return PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+            if image.mode.startswith("I"):  # Pillow would cut what is brighter than 255 of 65,535
+                grey = np.asarray(image).astype(np.int64).clip(0, 65535) >> 8
+                return PIL.Image.fromarray(grey.astype(np.uint8)).convert("RGB")
             return image.convert("RGB")
     except Exception as error:  # of a damaged file: OSError, but also SyntaxError, ValueError and Pillow's own
         raise DataError(f"{path} cannot be read as an image: {error}") from error
@@ -180,9 +182,13 @@ def _sized(picture: "Image", size: int | None, crop: float | None) -> "Image":
 
 
 def _classes(folder: Path) -> list[str]:
-    if not folder.is_dir() or folder.name.startswith("."):
+    if not folder.is_dir():
         return []
     return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _mixed(path: Path) -> bytes:
