@@ -125,6 +125,13 @@ def test_parameters_are_counted():
     assert line.split() == ["resnet18", "sparta", "11.99", "11.99", "-0.00", "sparta_t6_cifar10_resnet18_sparta"]
 
 
+def test_the_networks_of_table_6_have_the_published_sizes():
+    counted = [line.split() for line in render("sparta", "6", []).splitlines()[2:] if len(line.split()) == 6]
+    assert len(counted) == 14
+    for network, activation, published, ours, _, _ in counted:
+        assert float(ours) == pytest.approx(float(published), abs=0.021), (network, activation)  # SPARTA's 22.11: 22.09
+
+
 def test_a_row_without_a_recipe_says_why():
     text = render("sat", "4", [])
     assert "none: timm has no network of this name; train a near one, such as sat_imagenet_efficientnet_b0_silu" in text

@@ -50,7 +50,7 @@ ACTIVATIONS: dict[str, Changes] = {
     "gelu": ("gelu", {}),
     "smooth-relu": ("smooth_relu", {}),
     "parametric-softplus(alpha=10)": ("parametric_softplus", {"alpha": 10.0}),
-    "dyrelu": ("dynamic_relu_b", {}),
+    "dyrelu": ("dynamic_relu_b", {"pieces": 3}),  # of three lines are the published sizes, 11.79 and 21.90 M
     "feature-denoising": ("feature_denoising", {}),
 }
 

@@ -5,9 +5,10 @@ The paper says: CIFAR-10, SVHN and Tiny-ImageNet, ResNets with the 3×3 stem, ta
 and 60, weight decay 1e-4, network and activation together.
 
 It does not say, and we chose: 90 epochs in all; batches of 128, momentum 0.9, crop and flip (no flip of SVHN's digits);
-1,000 training images to choose the best checkpoint; on SVHN, where training at full strength does not
-get going, five epochs in which ε grows; other activations stand at the same sites as SPARTA. The ``activation`` of a
-transfer is the artifact that ``python -m training.publish RUN RECIPE`` makes of its giver's run.
+1,000 training images to choose the best checkpoint; on SVHN, where training at full strength does not get going, five
+epochs in which ε grows; other activations stand at the same sites as SPARTA; Dynamic ReLU has three lines, which is
+what its published sizes are of. The ``activation`` of a transfer is the artifact that
+``python -m training.publish RUN RECIPE`` makes of its giver's run.
 """
 
 from collections.abc import Callable
