@@ -319,6 +319,37 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
     assert again == resumed
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_attacks_run_on_is_chosen_once_on_a_machine(tmp_path, elsewhere):
+    """The choice of a long attack takes as long as batches do; one interrupted right after it keeps it."""
+    whole = run([pgd_attack(LINF)], small_net(), noise(), speed="fast")
+    calls, stop_at = [], 0
+
+    def counting(model, x, y, threat, *, steps, generator):
+        calls.append(model)
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+        return pgd(model, x, y, threat, steps=steps, generator=generator)
+
+    out, attacks = tmp_path / "report.json", [replace(pgd_attack(LINF), function=counting)]
+    run(attacks, small_net(), noise(), speed="fast")
+    sampled = len(calls) - 6  # batches, of 23 images 4 at a time
+    assert sampled >= 2  # on the model, and on a copy of it
+    calls, stop_at = [], sampled + 1
+    with pytest.raises(KeyboardInterrupt):
+        run(attacks, small_net(), noise(), speed="fast", out=out)
+    part = out.with_name("report.json.part0")
+    if elsewhere:
+        part.write_text(part.read_text().replace('"hardware": "', '"hardware": "another '))
+    calls, stop_at = [], 0
+    model = small_net()
+    resumed = run(attacks, model, noise(), speed="fast", out=out)
+    assert len(calls) == 6 + (sampled if elsewhere else 0)
+    assert not any(on is model for on in calls[-6:])  # but its copy
+    assert outcome(resumed) == outcome(whole)
+    assert resumed.provenance[-1] == whole.provenance[0]
+
+
 def other_weights():
     model = small_net()
     with torch.no_grad():

@@ -98,24 +98,28 @@ def evaluate(
         work = [i for i in range(-(-protocol.images // batch_size)) if i not in done][rank::processes]
         bar = tqdm(work, desc=protocol.data, unit="batch", disable=not progress or rank > 0)
 
+        def keep(mine: Done, origin: Mapping[str, Any]) -> None:
+            if out is not None:
+                kept = done | mine if rank == 0 else mine
+                write_part(part_of(out, rank), protocol, kept, [*(o for o in origins if o != origin), origin])
+
         def own_share() -> tuple[Done, Mapping[str, Any]]:
             mine: Done = {}
             origin = here
             targets = _targets(data, protocol)
             choices = [Choice(model, "") for _ in attacks]
             if speed == "fast" and len(done) * batch_size < protocol.images:  # in all processes, or in none
-                choices = choose(model, data, protocol.images, targets, attacks, seed)
-                origin = here | {
-                    f"{a.settings} ran on": choice.reason for a, choice in zip(attacks, choices, strict=True)
-                }
+                said = [f"{attack.settings} ran on" for attack in attacks]
+                before = _said_before(origins, here, said)
+                choices = choose(model, data, protocol.images, targets, attacks, seed, before=before)
+                origin = here | {key: choice.reason for key, choice in zip(said, choices, strict=True)}
+                keep(mine, origin)
             copies = [choice.model for choice in choices]
             for i in bar:
                 part = slice(i * batch_size, min((i + 1) * batch_size, protocol.images))
                 batch = Examples(*(t.to(device) for t in (data.floats(part), data.y[part], targets[part])))
                 mine[i] = run_batch(model, batch, attacks, copies=copies, seed=seed, index=i, cascade=cascade)
-                if out is not None:
-                    kept = done | mine if rank == 0 else mine
-                    write_part(part_of(out, rank), protocol, kept, [*(o for o in origins if o != origin), origin])
+                keep(mine, origin)
                 flags = worst_case(joined([*done.values(), *mine.values()]))
                 bar.set_postfix_str(f"robust {100 * sum(flags) / len(flags):.1f} %")
             _check_untouched(model, protocol, out, rank)
@@ -213,12 +217,20 @@ def _resumed(out: Path | None, protocol: Protocol) -> tuple[Done, list[Mapping[s
     if out is None:
         return {}, []
     found = read_parts(out, protocol)
-    if found[0]:
+    if any(found):
         write_part(part_of(out, 0), protocol, *found)
     for path in parts(out):
         if path != part_of(out, 0):
             path.unlink()
     return found
+
+
+def _said_before(origins: Sequence[Mapping[str, Any]], here: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """What an earlier run said under all these keys on a machine as this one, whatever the commit; or nothing."""
+    for origin in origins:
+        if all(origin.get(key) == value for key, value in here.items() if key != "commit") and set(keys) <= set(origin):
+            return [str(origin[key]) for key in keys]
+    return []
 
 
 def _keep(out: Path | None, report: Report) -> None:
