@@ -17,9 +17,9 @@ from torch import nn
 
 from sparta_hub.artifacts import WEIGHTS, read_artifact, sha256_of
 from sparta_hub.attacks import pgd
+from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
-from sparta_hub.eval_command import make_attacks
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.hub import info, load
 from sparta_hub.surgery import spec_of, state_of

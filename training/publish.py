@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparta_hub.artifacts import CARD, RESULTS
+from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
-from sparta_hub.eval_command import make_attacks
 from sparta_hub.hub import load
 from sparta_hub.saving import save_model
 from training.artifact import trained_network

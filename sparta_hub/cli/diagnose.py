@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
+from sparta_hub.cli.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
 
 
 @click.command("diagnose")
@@ -51,9 +51,9 @@ def diagnose_command(
     """
     import torch
 
+    from sparta_hub.cli.network import called, load_network
     from sparta_hub.data import load_images
     from sparta_hub.diagnostics import diagnose
-    from sparta_hub.network_option import called, load_network
     from sparta_hub.threat import USUAL, ThreatModel
 
     threat = ThreatModel.parse(eps or USUAL[norm], norm=norm)

@@ -1,8 +1,4 @@
-"""Command line: ``sparta-hub list | info | check | demo | eval``, and the commands of ``hub_command.py``.
-
-Exit code 0: done; 1: an error that the message explains; 2: the command was typed wrongly; 3: ``check`` found that the
-set does not fit.
-"""
+"""``sparta-hub list | info | check | demo | eval``, and the group that these and all other commands are in."""
 
 import json
 import sys
@@ -12,10 +8,11 @@ from typing import Any, Literal
 
 import click
 
-from sparta_hub import __version__, hub_command
-from sparta_hub.diagnose_command import diagnose_command
+from sparta_hub import __version__
+from sparta_hub.cli import hub as hub_commands
+from sparta_hub.cli.diagnose import diagnose_command
+from sparta_hub.cli.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
 from sparta_hub.errors import SpartaError
-from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
 
 
 class _Commands(click.Group):
@@ -46,7 +43,7 @@ def main() -> None:
 def list_command(hub: bool, author: str | None, as_json: bool) -> None:
     """List the activation sets that this installation knows, and the families."""
     if hub:
-        hub_command.list_on_hub(author, as_json)
+        hub_commands.list_on_hub(author, as_json)
         return
     from sparta_hub.activations import FAMILIES
     from sparta_hub.hub import info, list_models
@@ -196,10 +193,10 @@ def eval_command(
     Without NAME it is any timm network: --model NETWORK --weights FILE.safetensors, which takes images in [0, 1].
     An unknown --attack lists the attacks and presets. `accelerate launch -m sparta_hub.cli eval ...` shares the work.
     """
+    from sparta_hub.cli.attacks import launched_processes, make_attacks
+    from sparta_hub.cli.network import called, load_network
     from sparta_hub.data import load_images
-    from sparta_hub.eval_command import launched_processes, make_attacks
     from sparta_hub.evaluation import evaluate
-    from sparta_hub.network_option import called, load_network
 
     chosen = make_attacks(
         attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts,
@@ -218,11 +215,8 @@ def eval_command(
         click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.table())
 
 
-for _command in hub_command.COMMANDS:
+for _command in (diagnose_command, *hub_commands.COMMANDS):
     main.add_command(_command)
-
-
-main.add_command(diagnose_command)
 
 
 def _info_row(found: Any) -> dict[str, Any]:
@@ -233,7 +227,3 @@ def _info_row(found: Any) -> dict[str, Any]:
         "folder": str(found.folder),
         "activation": found.spec.to_json(),
     }
-
-
-if __name__ == "__main__":
-    main()

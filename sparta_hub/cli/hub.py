@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sparta_hub.options import JSON
+from sparta_hub.cli.options import JSON
 from sparta_hub.zoo import NAMESPACE
 
 _DRY = click.option("--dry-run", is_flag=True, help="Check, and show what would be sent; no network.")
