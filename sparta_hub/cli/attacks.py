@@ -1,18 +1,14 @@
-"""What ``sparta-hub eval`` needs beside the evaluator: attacks from options, processes of a launcher."""
+"""Attacks by name, from the options of ``sparta-hub eval``."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from inspect import signature
 
-import torch
 from torch import Tensor
 
 from sparta_hub.attacks import ATTACKS, PRESETS
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Argument, Attack
-from sparta_hub.processes import leave_processes
 from sparta_hub.threat import USUAL, Norm, ThreatModel
 
 
@@ -66,27 +62,6 @@ def make_attacks(
     if not free and (norm or eps or targeted):
         raise AttackError(f"{', '.join(names)} has its own threat model; leave out --norm, --eps and --targeted.")
     return attacks
-
-
-@contextmanager
-def launched_processes() -> Iterator[tuple[bool, torch.device]]:
-    """Join the processes that ``accelerate launch`` or ``torchrun`` started, if they did.
-
-    Yields:
-        Whether this process is the one that speaks, and the device it should use.
-    """
-    local, count = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    device = torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
-    if count == 1:
-        yield True, device
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield torch.distributed.get_rank() == 0, device
-    finally:
-        leave_processes()
 
 
 def _taken(attack: Callable[..., Tensor], options: Mapping[str, Argument]) -> dict[str, Argument]:
