@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sparta_hub.attacks.gradient import held_still
+from sparta_hub.attacks.gradient import device_of, held_still
 from sparta_hub.attacks.targets import uniform_wrong_class
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
@@ -86,7 +86,7 @@ def evaluate(
             f"out is {out}, which is a folder; expected a file for the report, such as {out / 'report.json'}."
         )
     rank, processes = process()
-    device = _device(model)
+    device = device_of(model)
     with held_still(model):
         protocol = _agreed(
             in_each(lambda: _protocol(model, data, attacks, batch_size, seed, limit, cascade, speed, name))
@@ -142,7 +142,7 @@ def _protocol(
 ) -> Protocol:
     images = min(len(data), limit or len(data))
     _check_model(model)
-    logits = logits_of(model, data.floats(slice(0, 1)).to(_device(model)))
+    logits = logits_of(model, data.floats(slice(0, 1)).to(device_of(model)))
     if logits.isnan().all():
         raise AttackError("All logits of the first image are NaN: the model gives no numbers. Look at its weights.")
     classes = logits.shape[1]
@@ -178,10 +178,6 @@ def _check_model(model: nn.Module) -> None:
         raise AttackError(
             "A scripted model takes no hooks, so its passes cannot be counted. Expected a module: nn.Sequential(model)."
         )
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def _targets(data: Images, protocol: Protocol) -> Tensor:

@@ -183,7 +183,7 @@ class Report:
             "venue": venue,
             "dataset": self.protocol.data,
             "architecture": architecture,
-            "eps": f"{threat.eps * 255:.4g}/255" if threat.norm == "linf" else f"{threat.eps:.4g}",
+            "eps": threat.radius,
             "clean_acc": f"{self.clean.percent:.2f}",
             "reported": f"{self.worst_case.percent if reported is None else reported:.2f}",
             "additional_data": additional_data,
