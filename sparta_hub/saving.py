@@ -14,6 +14,7 @@ from sparta_hub.artifacts import CARD, CONFIG, RESULTS, WEIGHTS, check_host, hos
 from sparta_hub.errors import ArtifactError, SpartaError, SpecError
 from sparta_hub.injected import InjectedActivation
 from sparta_hub.matching import build_modules
+from sparta_hub.records import write_whole
 from sparta_hub.site_search import uncompiled
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, HostSpec, Origin
 from sparta_hub.surgery import spec_of, state_of
@@ -67,7 +68,7 @@ def save_model(
     config, stale = _replacing(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     for name, blob in {**blobs, CONFIG: to_json_bytes(config.to_json())}.items():
-        _write(folder / name, blob)
+        write_whole(folder / name, blob)
     for name in stale:
         (folder / name).unlink(missing_ok=True)
     return config
@@ -176,9 +177,3 @@ def _host_shards(state: Mapping[str, Tensor]) -> dict[str, bytes]:
 
 def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     return save(dict(sorted(tensors.items())), metadata={"format": "pt"})
-
-
-def _write(path: Path, blob: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(blob)
-    part.replace(path)
