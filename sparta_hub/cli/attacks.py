@@ -6,7 +6,7 @@ from inspect import signature
 
 from torch import Tensor
 
-from sparta_hub.attacks import ATTACKS, PRESETS
+from sparta_hub.attacks import ATTACKS, PRESETS, attack_of
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Argument, Attack
 from sparta_hub.threat import USUAL, Norm, ThreatModel
@@ -46,15 +46,13 @@ def make_attacks(
     given: dict[str, Argument] = {"steps": steps, "step_size": _number("step size", step_size), "restarts": restarts}
     given = {option: value for option, value in given.items() if value is not None}
     early: dict[str, Argument] = {"early_stop": True} if early_stop else {}
-    attacks = [
-        Attack(name, ATTACKS[name], threat, _taken(ATTACKS[name], given | early))
-        if name in ATTACKS
-        else Attack(
-            name, ATTACKS[PRESETS[name].attack], PRESETS[name].threat,
-            {**PRESETS[name].arguments, **_taken(ATTACKS[PRESETS[name].attack], early)},
-        )
-        for name in names
-    ]  # fmt: skip
+    attacks = []
+    for name in names:
+        function, preset = ATTACKS[attack_of(name)], PRESETS.get(name)
+        if preset is None:
+            attacks.append(Attack(name, function, threat, _taken(function, given | early)))
+        else:
+            attacks.append(Attack(name, function, preset.threat, {**preset.arguments, **_taken(function, early)}))
     free = [name for name in names if name in ATTACKS]
     for option in given:
         if not any(option in signature(ATTACKS[name]).parameters for name in free):
