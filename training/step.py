@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from sparta_hub.seeds import derived_seed
 from training.config import TrainConfig
 from training.errors import ConfigError
-from training.methods import build_method
-from training.methods._method import Batch, Draws, Method
+from training.methods import Batch, Draws, Method, build_method
 from training.models import make_model
 from training.parallel import World, average_, statistics
 from training.schedules import epsilon_factor, factor
