@@ -3,8 +3,7 @@
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -119,10 +118,6 @@ class Plan:
     def seconds(self) -> float | None:
         """What the run will take here, validation included; None if nothing was measured."""
         return None if self.cost is None else self.steps * self.cost.seconds + self.validation_seconds
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for ``json.dumps``."""
-        return {**asdict(self), "seconds": self.seconds}
 
     def __str__(self) -> str:
         c, p, d = self.config, self.parameters, self.data

@@ -9,10 +9,10 @@ from torch import nn
 
 from sparta_hub.artifacts import CARD, RESULTS, Artifact
 from sparta_hub.cards import plain_card
-from sparta_hub.errors import HubError, NameNotFoundError
+from sparta_hub.errors import HubError
 from sparta_hub.hub.contents import check_artifact_folder, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
-from sparta_hub.hub.names import parse_address
+from sparta_hub.hub.names import check_repo
 from sparta_hub.saving import save_model
 
 
@@ -67,9 +67,7 @@ def push_to_hub(
         HubError: something in it must not be published, or the Hub refuses.
         NameNotFoundError: ``repo_id`` is no name, or somebody else's private repository.
     """
-    address = parse_address(repo_id)
-    if address is None or address.revision is not None:
-        raise NameNotFoundError(f"{repo_id!r} is no name of a repository; expected 'org/name'.")
+    check_repo(repo_id)
     if create_pr and (revision or tags):
         raise HubError("A pull request goes to main and is no release: leave revision and tags out.")
     if isinstance(folder_or_model, nn.Module):

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sparta_hub.errors import HubError, NameNotFoundError
+from sparta_hub.errors import HubError
 from sparta_hub.hub.contents import check_files, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
-from sparta_hub.hub.names import parse_address
+from sparta_hub.hub.names import check_repo
 from sparta_hub.hub.pushing import Pushed
 
 STATIC = "static"  # folder inside a Space's folder: index.html and pictures, for accounts without compute
@@ -42,9 +42,7 @@ def push_space(
     Raises:
         HubError: the folder is no Space, holds something that must not be published, or the Hub refuses.
     """
-    address = parse_address(repo_id)
-    if address is None or address.revision is not None:
-        raise NameNotFoundError(f"{repo_id!r} is no name of a Space; expected 'org/name'.")
+    check_repo(repo_id, "Space")
     folder = Path(folder)
     blobs = _static_blobs(folder) if static else _app_blobs(folder)
     for name, blob in blobs.items():
