@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from sparta_hub import __version__
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, WEIGHTS, check_host, host_files, read_config
 from sparta_hub.errors import ArtifactError, SpartaError, SpecError
 from sparta_hub.injected import InjectedActivation
@@ -49,8 +50,6 @@ def save_model(
         ArtifactError: a weight is NaN or infinite, or does not fit into float16; ``load`` could not read the set, or
             make the host again; or the folder holds figures or a card of other weights.
     """
-    from sparta_hub import __version__
-
     model = uncompiled(model)
     spec = replace(spec_of(model), origin=origin) if origin else spec_of(model)
     blobs = {WEIGHTS: _to_bytes(_checked_state(model, spec))}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from sparta_hub import __version__
 from sparta_hub.artifacts import CARD, RESULTS, Artifact
 from sparta_hub.cards import plain_card
 from sparta_hub.errors import HubError
@@ -117,8 +118,6 @@ def check_card(text: bytes) -> None:
 
 
 def _message(artifact: Artifact) -> str:
-    from sparta_hub import __version__
-
     spec = artifact.spec
     return f"{spec.family} at {len(spec.sites)} sites, sparta-hub {__version__}"
 
@@ -133,8 +132,6 @@ def _send(
     token: str | None,
 ) -> Pushed:
     import huggingface_hub as hf
-
-    from sparta_hub import __version__
 
     api, repo = hf.HfApi(token=token, library_name="sparta-hub", library_version=__version__), planned.repo
     if not create_pr:

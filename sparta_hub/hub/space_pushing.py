@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sparta_hub import __version__
 from sparta_hub.errors import HubError
 from sparta_hub.hub.contents import check_files, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
@@ -47,8 +48,6 @@ def push_space(
     blobs = _static_blobs(folder) if static else _app_blobs(folder)
     for name, blob in blobs.items():
         refuse_secrets(name, blob)
-    from sparta_hub import __version__
-
     files = tuple((name, len(blob)) for name, blob in blobs.items())
     planned = Pushed(repo_id, files, f"{'Static page' if static else 'App'} for sparta-hub {__version__}")
     if dry_run:
@@ -133,8 +132,6 @@ def _read_all(folder: Path) -> dict[str, bytes]:
 
 
 def _pinned(text: str) -> str:
-    from sparta_hub import __version__
-
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
     if any(re.match(r"(?i)gradio\b", line) for line in lines):
         raise HubError("requirements.txt names gradio; a Space takes it from sdk_version in README.md: remove that.")
