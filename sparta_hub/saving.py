@@ -88,6 +88,27 @@ def to_json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def in_shards(name: str, tensors: Mapping[str, Tensor], max_bytes: float) -> dict[str, dict[str, Tensor]]:
+    """Tensors by file: ``NAME.safetensors``, or ``NAME-00001-of-00003.safetensors`` and so on.
+
+    Args:
+        name: what the files are called.
+        tensors: in this order.
+        max_bytes: of a file; one tensor is never split.
+    """
+    shards: list[dict[str, Tensor]] = [{}]
+    used = 0
+    for key, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if used + size > max_bytes and shards[-1]:
+            shards.append({})
+            used = 0
+        shards[-1][key] = tensor
+        used += size
+    ends = [""] if len(shards) == 1 else [f"-{i:05d}-of-{len(shards):05d}" for i in range(1, len(shards) + 1)]
+    return {f"{name}{end}.safetensors": shard for end, shard in zip(ends, shards, strict=True)}
+
+
 def _checked_state(model: nn.Module, spec: ActivationSpec) -> dict[str, Tensor]:
     """Tensors of the activation set on the CPU, if they are such as ``load`` accepts."""
     if any(tensor.is_meta for tensor in model.state_dict().values()):
@@ -156,22 +177,13 @@ def _weights(config: ArtifactConfig) -> dict[str, str]:
 
 
 def _host_shards(state: Mapping[str, Tensor]) -> dict[str, bytes]:
-    shards: list[dict[str, Tensor]] = [{}]
-    used = 0
+    halves: dict[str, Tensor] = {}
     for key, tensor in state.items():
         half = tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu().contiguous()
         if not half.isfinite().all():
             raise ArtifactError(f"{key} does not fit into float16; nothing was written.")
-        size = half.numel() * half.element_size()
-        if used + size > MAX_SHARD_BYTES and shards[-1]:
-            shards.append({})
-            used = 0
-        shards[-1][key] = half
-        used += size
-    names = ["model.safetensors"] if len(shards) == 1 else [
-        f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)
-    ]  # fmt: skip
-    return {name: _to_bytes(shard) for name, shard in zip(names, shards, strict=True)}
+        halves[key] = half
+    return {name: _to_bytes(shard) for name, shard in in_shards("model", halves, MAX_SHARD_BYTES).items()}
 
 
 def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
