@@ -20,7 +20,7 @@ from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._batch import Examples, logits_of, run_batch
-from sparta_hub.evaluation._choice import Choice, choose
+from sparta_hub.evaluation._choice import choose
 from sparta_hub.evaluation._outcome import Protocol, joined, worst_case
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
@@ -100,15 +100,12 @@ def evaluate(
 
         def own_share() -> tuple[Done, Mapping[str, Any]]:
             mine: Done = {}
-            origin = here
-            targets = _targets(data, protocol)
-            choices = [Choice(model, "") for _ in attacks]
+            copies: Sequence[nn.Module] = [model] * len(attacks)
+            origin, targets = here, _targets(data, protocol)
             if speed == "fast" and len(done) * batch_size < protocol.images:  # in all processes, or in none
                 choices = choose(model, data, protocol.images, targets, attacks, seed)
-                origin = here | {
-                    f"{a.settings} ran on": choice.reason for a, choice in zip(attacks, choices, strict=True)
-                }
-            copies = [choice.model for choice in choices]
+                copies = [choice.model for choice in choices]
+                origin = here | {f"{a.settings} ran on": c.reason for a, c in zip(attacks, choices, strict=True)}
             for i in bar:
                 part = slice(i * batch_size, min((i + 1) * batch_size, protocol.images))
                 batch = Examples(*(t.to(device) for t in (data.floats(part), data.y[part], targets[part])))
