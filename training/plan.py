@@ -15,10 +15,9 @@ from sparta_hub.provenance import hardware
 from sparta_hub.surgery import status
 from training.config import TrainConfig
 from training.data import open_data
-from training.engine import length_of
 from training.models import make_model
 from training.parallel import World
-from training.step import Length, Parts, assemble, train_step
+from training.step import Length, Parts, assemble, length_of, train_step
 from training.validation import STEPS
 
 TRIAL = 8  # images of the first, cautious step

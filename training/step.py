@@ -1,5 +1,6 @@
 """One step of training, for every method: loss, backward, average over processes, optimiser, weight average."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +33,11 @@ class Length:
 
     steps: int
     per_epoch: int
+
+
+def length_of(config: TrainConfig, per_epoch: int) -> Length:
+    """How many steps a run has, with ``per_epoch`` whole batches in a pass over the images."""
+    return Length(max(1, math.ceil(round(config.epochs * per_epoch, 6))), per_epoch)
 
 
 @dataclass(frozen=True)
