@@ -26,7 +26,7 @@ _HOME = {  # public name -> the module that defines it, imported on first use: `
     "load": "hub",
     "push_to_hub": "hub",
     "save": "hub",
-    "sites": "surgery",
+    "sites": "site_search",
     "status": "surgery",
     "transfers": "hub",
     "unfreeze": "surgery",
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from sparta_hub.diagnostics import diagnose
     from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, SiteError, SpartaError, SpecError
     from sparta_hub.hub import check, info, list_models, load, push_to_hub, save, transfers, verify, verify_files
+    from sparta_hub.site_search import sites
     from sparta_hub.spec import ActivationSpec, Origin
-    from sparta_hub.surgery import disabled, eject, freeze, inject, sites, status, unfreeze
+    from sparta_hub.surgery import disabled, eject, freeze, inject, status, unfreeze
     from sparta_hub.threat import ThreatModel
 
 __all__ = [

@@ -10,7 +10,7 @@ from sparta_hub.errors import SiteError, SpecError
 from sparta_hub.matching import match_sites
 from sparta_hub.placement import block_of
 from sparta_hub.site_search import POST_ADD, sites
-from sparta_hub.spec import ActivationSpec, Origin
+from sparta_hub.spec import ActivationSpec
 from sparta_hub.surgery import refuse_taken
 
 
@@ -31,15 +31,12 @@ class Compatibility:
     hosts: tuple[str, ...]
 
 
-def check_spec(
-    spec: ActivationSpec, host: nn.Module | str, *, origin: Origin | None = None, input_size: int | None = None
-) -> Compatibility:
+def check_spec(spec: ActivationSpec, host: nn.Module | str, *, input_size: int | None = None) -> Compatibility:
     """Say whether ``spec`` fits ``host``, why or why not, and what to mind.
 
     Args:
         spec: the activation set.
         host: a timm network, which is not changed, or the name of one.
-        origin: where the set was trained; ``spec.origin`` if None.
         input_size: height and width of the images that the network will see, in pixels; timm's default for it if None.
 
     Raises:
@@ -61,7 +58,7 @@ def check_spec(
     except SiteError as error:
         return Compatibility(False, str(error), (), compatible_hosts(spec))
     paths = ", ".join(site.path for site in found[:8]) + (", ..." if len(found) > 8 else "")
-    warnings = tuple(_warnings(spec, network, origin or spec.origin, input_size))
+    warnings = tuple(_warnings(spec, network, input_size))
     return Compatibility(True, f"All {len(found)} sites fit: {paths}.", warnings, ())
 
 
@@ -94,7 +91,8 @@ def _fits(spec: ActivationSpec, name: str) -> bool:
         return False
 
 
-def _warnings(spec: ActivationSpec, host: nn.Module, origin: Origin | None, input_size: int | None) -> list[str]:
+def _warnings(spec: ActivationSpec, host: nn.Module, input_size: int | None) -> list[str]:
+    origin = spec.origin
     cfg = getattr(host, "pretrained_cfg", None) or {}
     size = input_size or (cfg.get("input_size") or (0,))[-1]
     info = getattr(host, "feature_info", None) or []

@@ -4,10 +4,13 @@ A process group is used if there is one: ``accelerate.Accelerator()`` or ``torch
 enough. Without one, there is one process, and nothing here waits.
 """
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
+import torch
 import torch.distributed as dist
 
 from sparta_hub.errors import SpartaError
@@ -18,6 +21,27 @@ T = TypeVar("T")
 def process() -> tuple[int, int]:
     """Number of this process and how many there are: (0, 1) without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+@contextmanager
+def launched_processes() -> Iterator[tuple[bool, torch.device]]:
+    """Join the processes that ``accelerate launch`` or ``torchrun`` started, if they did.
+
+    Yields:
+        Whether this process is the one that speaks, and the device it should use.
+    """
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+    if count == 1:
+        yield True, device
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield dist.get_rank() == 0, device
+    finally:
+        leave_processes()
 
 
 def leave_processes() -> None:

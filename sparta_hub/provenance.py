@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sparta_hub import __version__
+
 _PACKAGES = ("timm", "numpy")
 
 
@@ -72,8 +74,6 @@ def parts_sha256(tensors: Iterable[tuple[str, torch.dtype, Sequence[int], Iterab
 
 def provenance(device: torch.device, processes: int = 1) -> dict[str, str | int]:
     """Commit, versions and hardware of this process."""
-    from sparta_hub import __version__
-
     versions = {name: found for name in _PACKAGES if (found := _version(name))}
     return {
         "sparta_hub": __version__,

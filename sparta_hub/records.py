@@ -1,11 +1,11 @@
-"""Records of measurements, as JSON files: written whole, read strictly."""
+"""Files written whole and JSON read strictly, as records of measurements are, and other things too."""
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sparta_hub.errors import ReportError, short
+from sparta_hub.errors import ReportError, SpartaError, short
 
 FORMAT_VERSION = 1
 
@@ -19,10 +19,15 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a record; whoever reads it finds the old one or the new one, whole."""
+    """Write a record, in a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.tmp")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_whole(path: Path, blob: bytes) -> None:
+    """Write a file such that whoever reads it finds the old one or the new one, whole."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(blob)
     part.replace(path)
 
 
@@ -34,13 +39,13 @@ def check_format(data: Mapping[str, Any], expected: str) -> None:
         raise ReportError(f"format_version is {short(data['format_version'])}; this sparta-hub reads {FORMAT_VERSION}.")
 
 
-def read_object(value: Any, known: Iterable[str], what: str) -> dict[str, Any]:
-    """Check that ``value`` is an object with exactly these keys; a copy of it."""
+def read_object(value: Any, known: Iterable[str], what: str, error: type[SpartaError] = ReportError) -> dict[str, Any]:
+    """Check that ``value`` is an object with exactly these keys, or raise ``error``; a copy of it."""
     known = set(known)
     if not isinstance(value, dict):
-        raise ReportError(f"{what} is {short(value)}; expected an object.")
+        raise error(f"{what} is {short(value)}; expected an object.")
     if unknown := sorted(map(str, value.keys() - known)):
-        raise ReportError(f"{what} has unknown keys {short(unknown)}; known are {', '.join(sorted(known))}.")
+        raise error(f"{what} has unknown keys {short(unknown)}; known are {', '.join(sorted(known))}.")
     if missing := sorted(known - value.keys()):
-        raise ReportError(f"{what} lacks {', '.join(missing)}.")
+        raise error(f"{what} lacks {', '.join(missing)}.")
     return dict(value)

@@ -10,10 +10,12 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from sparta_hub import __version__
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, WEIGHTS, check_host, host_files, read_config
 from sparta_hub.errors import ArtifactError, SpartaError, SpecError
 from sparta_hub.injected import InjectedActivation
 from sparta_hub.matching import build_modules
+from sparta_hub.records import write_whole
 from sparta_hub.site_search import uncompiled
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, HostSpec, Origin
 from sparta_hub.surgery import spec_of, state_of
@@ -48,8 +50,6 @@ def save_model(
         ArtifactError: a weight is NaN or infinite, or does not fit into float16; ``load`` could not read the set, or
             make the host again; or the folder holds figures or a card of other weights.
     """
-    from sparta_hub import __version__
-
     model = uncompiled(model)
     spec = replace(spec_of(model), origin=origin) if origin else spec_of(model)
     blobs = {WEIGHTS: _to_bytes(_checked_state(model, spec))}
@@ -67,7 +67,7 @@ def save_model(
     config, stale = _replacing(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     for name, blob in {**blobs, CONFIG: to_json_bytes(config.to_json())}.items():
-        _write(folder / name, blob)
+        write_whole(folder / name, blob)
     for name in stale:
         (folder / name).unlink(missing_ok=True)
     return config
@@ -84,8 +84,29 @@ def host_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def to_json_bytes(value: Any) -> bytes:
-    """JSON as every file of an artifact has it: sorted where order says nothing, indented, one newline at the end."""
+    """JSON as every file of an artifact has it: indented, one newline at the end."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def in_shards(name: str, tensors: Mapping[str, Tensor], max_bytes: float) -> dict[str, dict[str, Tensor]]:
+    """Tensors by file: ``NAME.safetensors``, or ``NAME-00001-of-00003.safetensors`` and so on.
+
+    Args:
+        name: what the files are called.
+        tensors: in this order.
+        max_bytes: of a file; one tensor is never split.
+    """
+    shards: list[dict[str, Tensor]] = [{}]
+    used = 0
+    for key, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if used + size > max_bytes and shards[-1]:
+            shards.append({})
+            used = 0
+        shards[-1][key] = tensor
+        used += size
+    ends = [""] if len(shards) == 1 else [f"-{i:05d}-of-{len(shards):05d}" for i in range(1, len(shards) + 1)]
+    return {f"{name}{end}.safetensors": shard for end, shard in zip(ends, shards, strict=True)}
 
 
 def _checked_state(model: nn.Module, spec: ActivationSpec) -> dict[str, Tensor]:
@@ -156,29 +177,14 @@ def _weights(config: ArtifactConfig) -> dict[str, str]:
 
 
 def _host_shards(state: Mapping[str, Tensor]) -> dict[str, bytes]:
-    shards: list[dict[str, Tensor]] = [{}]
-    used = 0
+    halves: dict[str, Tensor] = {}
     for key, tensor in state.items():
         half = tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.cpu().contiguous()
         if not half.isfinite().all():
             raise ArtifactError(f"{key} does not fit into float16; nothing was written.")
-        size = half.numel() * half.element_size()
-        if used + size > MAX_SHARD_BYTES and shards[-1]:
-            shards.append({})
-            used = 0
-        shards[-1][key] = half
-        used += size
-    names = ["model.safetensors"] if len(shards) == 1 else [
-        f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)
-    ]  # fmt: skip
-    return {name: _to_bytes(shard) for name, shard in zip(names, shards, strict=True)}
+        halves[key] = half
+    return {name: _to_bytes(shard) for name, shard in in_shards("model", halves, MAX_SHARD_BYTES).items()}
 
 
 def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     return save(dict(sorted(tensors.items())), metadata={"format": "pt"})
-
-
-def _write(path: Path, blob: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(blob)
-    part.replace(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sparta_hub.errors import SpecError, short
 from sparta_hub.placement import check_placement, site_key
+from sparta_hub.records import read_object
 
 FORMAT_VERSION = 1
 Argument = bool | int | float | str | None
@@ -127,12 +128,12 @@ class ActivationSpec:
     @classmethod
     def from_json(cls, value: Any) -> "ActivationSpec":
         """Rebuild a spec from ``to_json``'s values; anything missing, unknown or of another type is a ``SpecError``."""
-        data = read_object(cls, value, "activation")
+        data = _read(cls, value, "activation")
         if not isinstance(data["sites"], list):
             raise SpecError(f"activation.sites is {short(data['sites'])}; expected a list.")
-        data["sites"] = tuple(SiteSpec(**read_object(SiteSpec, site, "a site")) for site in data["sites"][:10_001])
+        data["sites"] = tuple(SiteSpec(**_read(SiteSpec, site, "a site")) for site in data["sites"][:10_001])
         if data["origin"] is not None:
-            data["origin"] = Origin(**read_object(Origin, data["origin"], "origin"))
+            data["origin"] = Origin(**_read(Origin, data["origin"], "origin"))
         return cls(**data)
 
 
@@ -193,22 +194,15 @@ class ArtifactConfig:
         if value.get("library_name") != "sparta-hub":
             raise SpecError(f"library_name is {short(value.get('library_name'))}; expected 'sparta-hub'.")
         rest = {key: item for key, item in value.items() if key != "library_name"}
-        data = read_object(cls, {"host": None, **rest}, "config.json")
+        data = _read(cls, {"host": None, **rest}, "config.json")
         if data["host"] is not None:
-            data["host"] = HostSpec(**read_object(HostSpec, data["host"], "host"))
+            data["host"] = HostSpec(**_read(HostSpec, data["host"], "host"))
         return cls(**{**data, "activation": ActivationSpec.from_json(data["activation"])})
 
 
-def read_object(cls: type[Any], value: Any, what: str) -> dict[str, Any]:
+def _read(cls: type[Any], value: Any, what: str) -> dict[str, Any]:
     """Check that ``value`` is an object with exactly the fields of the dataclass ``cls``; a copy of it."""
-    if not isinstance(value, dict):
-        raise SpecError(f"{what} is {short(value)}; expected an object.")
-    known = {f.name for f in fields(cls)}
-    if unknown := sorted(map(str, value.keys() - known)):
-        raise SpecError(f"{what} has unknown keys {short(unknown)}; known are {', '.join(sorted(known))}.")
-    if missing := sorted(known - value.keys()):
-        raise SpecError(f"{what} lacks {', '.join(missing)}.")
-    return dict(value)
+    return read_object(value, (f.name for f in fields(cls)), what, SpecError)
 
 
 def _check_text(name: str, value: object) -> None:

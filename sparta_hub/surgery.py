@@ -16,9 +16,6 @@ from sparta_hub.placement import Site, check_placement
 from sparta_hub.site_search import places, sites, uncompiled
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
-__all__ = ["SiteStatus", "checksum", "disabled", "eject", "freeze", "inject", "injected", "parameter_count",
-           "refuse_taken", "sites", "spec_of", "state_of", "status", "unfreeze"]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class SiteStatus:

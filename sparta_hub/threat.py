@@ -44,9 +44,13 @@ class ThreatModel:
             raise AttackError(f"eps is {text!r}, more than the whole range of images in [0, 1]; expected {text}/255?")
         return cls(norm, radius, targeted)
 
+    @property
+    def radius(self) -> str:
+        """``eps`` as people write it: ``8/255``, and for L2 ``0.5``."""
+        return f"{self.eps * 255:.4g}/255" if self.norm == "linf" else f"{self.eps:.4g}"
+
     def __str__(self) -> str:
-        radius = f"{self.eps * 255:.4g}/255" if self.norm == "linf" else f"{self.eps:.4g}"
-        return f"{'Linf' if self.norm == 'linf' else 'L2'} {radius}{' targeted' if self.targeted else ''}"
+        return f"{'Linf' if self.norm == 'linf' else 'L2'} {self.radius}{' targeted' if self.targeted else ''}"
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Bring ``x_adv`` (B, C, H, W) back into the ball around ``x`` and into [0, 1]."""
@@ -56,7 +60,7 @@ class ThreatModel:
         """Shorten perturbations (B, ...) to at most ``eps``; the box is not looked at."""
         if self.norm == "linf":
             return delta.clamp(-self.eps, self.eps)
-        length = _per_image(delta.flatten(1).norm(dim=1), delta)
+        length = per_image(delta.flatten(1).norm(dim=1), delta)
         return delta * (self.eps / length.clamp_min(_tiny(delta))).clamp_max(1)
 
     def step(self, gradient: Tensor) -> Tensor:
@@ -64,8 +68,8 @@ class ThreatModel:
         if self.norm == "linf":
             return gradient.sign()
         largest = gradient.flatten(1).abs().amax(1).clamp_min(_tiny(gradient))  # squares of 1e-23 would be 0 in float32
-        scaled = gradient / _per_image(largest, gradient)
-        return scaled / _per_image(scaled.flatten(1).norm(dim=1).clamp_min(_tiny(gradient)), gradient)
+        scaled = gradient / per_image(largest, gradient)
+        return scaled / per_image(scaled.flatten(1).norm(dim=1).clamp_min(_tiny(gradient)), gradient)
 
     def random_start(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw uniformly from the ball around ``x``, then cut with the box."""
@@ -74,7 +78,7 @@ class ThreatModel:
             return (x + (2 * noise - 1) * self.eps).clamp(0, 1)
         normal = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         radius = torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
-        return (x + self.eps * self.step(normal) * _per_image(radius, x)).clamp(0, 1)
+        return (x + self.eps * self.step(normal) * per_image(radius, x)).clamp(0, 1)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Size of each perturbation in this norm, shape (B,)."""
@@ -82,9 +86,9 @@ class ThreatModel:
         return delta.abs().amax(1) if self.norm == "linf" else delta.norm(dim=1)
 
 
-def _per_image(value: Tensor, like: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, ...), so that it multiplies ``like``."""
-    return value.view(-1, *[1] * (like.dim() - 1))
+def per_image(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, …), so that it multiplies or selects images like ``like``."""
+    return values.view(-1, *[1] * (like.dim() - 1))
 
 
 def _tiny(like: Tensor) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparta_hub.errors import NameNotFoundError, short
+from sparta_hub.records import write_whole
 
 NAMESPACE = "sparta-hub"  # whose the repositories are; `sparta-hub release --namespace` publishes under another one
 _PACKAGE = Path(__file__).parent
@@ -46,9 +47,7 @@ def write_registry(path: Path, entries: Mapping[str, Entry]) -> None:
         name: {"repo": entry.repo, "revision": entry.revision, "files": dict(entry.files)}
         for name, entry in sorted(entries.items())
     }
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, (json.dumps(rows, indent=2) + "\n").encode())
 
 
 def bundled_folder(name: str) -> Path | None:

@@ -11,7 +11,8 @@ from torch import nn
 
 import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
 from sparta_hub.errors import SiteError
-from sparta_hub.surgery import inject, injected, sites
+from sparta_hub.site_search import sites
+from sparta_hub.surgery import inject, injected
 from tests.conftest import HAS_PREACT
 
 BASIC, WIDE = (64, 128, 256, 512), (256, 512, 1024, 2048)

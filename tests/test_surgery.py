@@ -13,21 +13,10 @@ import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
 from sparta_hub.activations import Sparta
 from sparta_hub.errors import ArtifactError, SiteError, SpecError
 from sparta_hub.injected import HeldBatchNorm, InjectedActivation
+from sparta_hub.matching import build_modules, match_sites
+from sparta_hub.site_search import sites
 from sparta_hub.spec import ActivationSpec, SiteSpec
-from sparta_hub.surgery import (
-    build_modules,
-    disabled,
-    eject,
-    freeze,
-    inject,
-    injected,
-    match_sites,
-    sites,
-    spec_of,
-    state_of,
-    status,
-    unfreeze,
-)
+from sparta_hub.surgery import disabled, eject, freeze, inject, injected, spec_of, state_of, status, unfreeze
 
 SITES = ["layer1.1.act2", "layer2.1.act2", "layer3.1.act2", "layer4.1.act2"]
 X = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,7 @@ from torch import Tensor
 from sparta_hub.data import Images
 from sparta_hub.seeds import derived_seed
 from training.errors import ConfigError
-from training.methods._method import Draws
+from training.methods import Draws
 from training.parallel import World
 
 PAD = 4  # pixels around small images, of which a crop of the old size is taken

@@ -94,6 +94,11 @@ class TrainConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
 
+    @property
+    def run_name(self) -> str:
+        """What a run is called where nobody names it: ``RECIPE-seedS``."""
+        return f"{self.name}-seed{self.seed}"
+
     def __post_init__(self) -> None:
         for name, fine, expected in (
             ("epochs", 0 < self.epochs < math.inf, "a finite number above 0"),

@@ -28,7 +28,7 @@ from training.metrics import Log
 from training.parallel import World
 from training.records import RECORD, finish
 from training.settings import to_json
-from training.step import Length, Parts, assemble, convolutions_timed, train_step
+from training.step import Parts, assemble, convolutions_timed, length_of, train_step
 from training.stopping import Interrupted, Stop
 from training.validation import STEPS, Validation, best_of, has_overfitted, measure
 
@@ -62,11 +62,6 @@ class Outcome:
     step: int
     steps: int
     reason: str = ""
-
-
-def length_of(config: TrainConfig, per_epoch: int) -> Length:
-    """How many steps a run has, with ``per_epoch`` whole batches in a pass over the images."""
-    return Length(max(1, math.ceil(round(config.epochs * per_epoch, 6))), per_epoch)
 
 
 def train(

@@ -8,7 +8,7 @@ one, it appears on the card of the set and in the README's table.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from torch import nn
 
 from sparta_hub.artifacts import WEIGHTS, read_artifact, sha256_of
 from sparta_hub.attacks import pgd
+from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
-from sparta_hub.eval_command import make_attacks
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.hub import info, load
 from sparta_hub.surgery import spec_of, state_of
@@ -43,14 +43,46 @@ def usual_attacks(threat: ThreatModel) -> list[Attack]:
     return [Attack("pgd", pgd, threat, {"steps": 20, "step_size": threat.eps / 4})]
 
 
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run.
+
+    Args:
+        record: what it left.
+        config: its configuration.
+        weights: which of its weights the network has: ``best``, ``last``, ``averaged``.
+        model: its network, in eval mode.
+    """
+
+    record: Mapping[str, Any]
+    config: TrainConfig
+    weights: str
+    model: nn.Module
+
+
+def read_run(folder: Path, which: str) -> FinishedRun:
+    """The run in a folder, with its ``best`` or ``last`` weights.
+
+    Raises:
+        ConfigError: it has none, or they are those of another network.
+    """
+    record = read_record(folder / RECORD)
+    config = from_json(record["config"])
+    data = load_images(config.dataset, "test", size=config.image_size, limit=1)
+    kind, weights = read_weights(folder, which)
+    model = trained_network(config, weights, num_classes=data.num_classes, size=data.shape[-1])
+    return FinishedRun(record, config, kind, model)
+
+
 def evaluation_of(
     root: Path,
     model: nn.Module,
     config: TrainConfig,
-    attacks: Sequence[Attack],
     *,
     count: int,
     name: str,
+    attacks: Sequence[str] = (),
+    device: str = "cpu",
     fast: bool = False,
     out: Path | None = None,
 ) -> str:
@@ -58,17 +90,19 @@ def evaluation_of(
 
     Args:
         root: of the repository.
-        model: on the device to measure on.
+        model: the network; it is moved to ``device``.
         config: of its training, which names the data.
-        attacks: in this order.
         count: images.
         name: of the network, for the record.
+        attacks: names of attacks and presets, in this order; the usual ones by default.
+        device: to measure on.
         fast: attack a copy where a sample shows that it is as good.
         out: file that an interrupted evaluation goes on from.
     """
+    chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)
     data = load_images(config.dataset, "test", size=config.image_size, limit=count)
-    report = evaluate(model, data, attacks, batch_size=BATCH, seed=0, speed="fast" if fast else "exact", out=out,
-                      progress=True, name=name)  # fmt: skip
+    report = evaluate(model.to(device), data, chosen, batch_size=BATCH, seed=0, speed="fast" if fast else "exact",
+                      out=out, progress=True, name=name)  # fmt: skip
     return keep(report.to_json(), root / EVALUATIONS, name=name).name
 
 
@@ -89,54 +123,44 @@ def measure(
         root: of the repository.
         what: folder of a run, or name of a published set whose network is at hand.
         count: test images, the first ones.
-        attacks: names of attacks and presets; the usual ones by default.
         which: weights of a run, ``best`` or ``last``.
-        device, fast, out: see ``evaluation_of``.
+        attacks, device, fast, out: see ``evaluation_of``.
 
     Raises:
         ConfigError: the run is not finished, or a set that was frozen is not as it was given.
     """
     if (Path(what) / RECORD).is_file():
-        entry, config, model = _run(root, Path(what), which)
+        run = read_run(Path(what), which)
+        entry, config, model = _entry_of(root, run), run.config, run.model
     else:
         entry, model = read_entry(root, what), load(root / "model_cards" / what)
         config = from_json(read_record(root / RECORDS / entry.training)["config"])
-    chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)
-    kept = evaluation_of(root, model.to(device), config, chosen, count=count, name=entry.name, fast=fast, out=out)
+    kept = evaluation_of(root, model, config, count=count, name=entry.name, attacks=attacks, device=device, fast=fast,
+                         out=out)  # fmt: skip
     entry = replace(entry, evaluations=(*entry.evaluations, kept))
     write_entry(root, entry)
     refresh(root)
     return entry
 
 
-def _run(root: Path, run: Path, which: str) -> tuple[Entry, TrainConfig, nn.Module]:
-    """A run's entry and its network; the entry is a new one unless this very run was measured before."""
-    record = read_record(run / RECORD)
-    config = from_json(record["config"])
-    test = load_images(config.dataset, "test", size=config.image_size, limit=1)
-    kind, weights = read_weights(run, which)
-    model = trained_network(config, weights, num_classes=test.num_classes, size=test.shape[-1])
-    name, found = _place(root, record, kind)
-    if found and read_record(root / RECORDS / found.training) == record:
-        return found, config, model
-    giver = _check_giver(config, model) if config.activation else ""
-    return Entry(name, keep(record, root / RECORDS).name, (), kind, giver_sha256=giver), config, model
-
-
-def _place(root: Path, record: Mapping[str, Any], kind: str) -> tuple[str, Entry | None]:
-    """The name for the entry of a run, and the entry of such a run that has it already.
+def _entry_of(root: Path, run: FinishedRun) -> Entry:
+    """The entry that this very run has, or a new one.
 
     Names of entries of another configuration, share of the images or kind of weights are taken.
     """
     there = {entry.name: entry for entry in entries(root)}
-    stem = f"{record['config']['name']}-seed{record['config']['seed']}"
-    name, number = stem, 1
-    while (found := there.get(name)) and (
-        found.weights != kind or trained(read_record(root / RECORDS / found.training)) != trained(record)
-    ):
+    name, number = run.config.run_name, 1
+    while found := there.get(name):
+        kept = read_record(root / RECORDS / found.training)
+        if found.weights == run.weights and trained(kept) == trained(run.record):
+            if kept == run.record:
+                return found
+            break
         number += 1
-        name = f"{stem}-{number}"
-    return name, found
+        name = f"{run.config.run_name}-{number}"
+    giver = _check_giver(run.config, run.model) if run.config.activation else ""
+    training = keep(run.record, root / RECORDS, name=run.config.run_name).name
+    return Entry(name, training, (), run.weights, giver_sha256=giver)
 
 
 def _check_giver(config: TrainConfig, model: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,9 @@ def _tensorboard(folder: Path, step: int) -> Any:
 
 
 def draw_curve(rows: Sequence[dict[str, Any]], path: Path, *, title: str) -> None:
-    """Draw training loss and validation accuracies over the epochs; without matplotlib there is no picture."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
+    """Draw training loss and validation accuracies over the epochs."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4), layout="constrained")
     left = figure.subplots()
     losses = [row for row in rows if row["kind"] == "loss"]
@@ -87,6 +86,6 @@ def draw_curve(rows: Sequence[dict[str, Any]], path: Path, *, title: str) -> Non
         right.plot([row["epoch"] for row in found], [row[key] for row in found], color, marker=".", label=label)
     right.set(ylabel="validation accuracy, %", ylim=(0, 100))
     figure.legend(loc="outside lower center", ncols=3)
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png", dpi=150)
-    part.replace(path)
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write_whole(path, picture.getvalue())

@@ -3,8 +3,7 @@
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,10 +15,9 @@ from sparta_hub.provenance import hardware
 from sparta_hub.surgery import status
 from training.config import TrainConfig
 from training.data import open_data
-from training.engine import length_of
 from training.models import make_model
 from training.parallel import World
-from training.step import Length, Parts, assemble, train_step
+from training.step import Length, Parts, assemble, length_of, train_step
 from training.validation import STEPS
 
 TRIAL = 8  # images of the first, cautious step
@@ -119,10 +117,6 @@ class Plan:
     def seconds(self) -> float | None:
         """What the run will take here, validation included; None if nothing was measured."""
         return None if self.cost is None else self.steps * self.cost.seconds + self.validation_seconds
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for ``json.dumps``."""
-        return {**asdict(self), "seconds": self.seconds}
 
     def __str__(self) -> str:
         c, p, d = self.config, self.parameters, self.data

@@ -9,20 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparta_hub.artifacts import CARD, RESULTS
-from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
-from sparta_hub.eval_command import make_attacks
 from sparta_hub.hub import load
 from sparta_hub.saving import save_model
-from training.artifact import trained_network
 from training.card import refresh, register
-from training.entries import RECORDS, ROOT, Entry, read_entry, read_record, write_entry
+from training.entries import RECORDS, ROOT, Entry, read_entry, write_entry
 from training.errors import ConfigError
-from training.measure import add_options, evaluation_of, usual_attacks
-from training.records import RECORD, keep
+from training.measure import add_options, evaluation_of, read_run
+from training.records import keep
 from training.results import OVERHEADS
-from training.settings import from_json
-from training.weights import read_weights
 
 
 def publish(
@@ -55,8 +50,7 @@ def publish(
         twin: name of the ReLU network to compare with, measured on the same images with the same attacks.
         overhead: file in ``benchmarks/records`` that says what the family costs; only ReLU goes without.
         which: weights, ``best`` or ``last``.
-        attacks: names of attacks and presets; the usual ones by default.
-        device, fast, out: see ``training.measure``.
+        attacks, device, fast, out: see ``training.measure.evaluation_of``.
 
     Raises:
         ConfigError: the card would lack something.
@@ -66,25 +60,22 @@ def publish(
         raise ConfigError("A card says how the set does beside its twin: --twin NAME, or --comparison that has none.")
     if twin:
         read_entry(root, twin)
-    record = read_record(run / RECORD)
-    config = from_json(record["config"])
+    found = read_run(run, which)
+    config, model = found.config, found.model
     if config.family != "relu" and not (overhead and (root / OVERHEADS / overhead).is_file()):
         raise ConfigError(
             f"A card says what {config.family} costs: --overhead FILE of {OVERHEADS}, as "
             "benchmarks/activation_overhead.py --json writes it."
         )
-    data = load_images(config.dataset, "test", size=config.image_size, limit=1)
-    kind, weights = read_weights(run, which)
-    model = trained_network(config, weights, num_classes=data.num_classes, size=data.shape[-1])
     folder = root / "model_cards" / name
     for old in (RESULTS, CARD):  # of an earlier publication: both are written anew below
         (folder / old).unlink(missing_ok=True)
     save_model(model, folder, with_host=with_host)
-    trained = (load(folder) if with_host else model).to(device)
-    chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)
-    kept = evaluation_of(root, trained, config, chosen, count=count, name=name, fast=fast, out=out)
-    write_entry(root, Entry(name, keep(record, root / RECORDS).name, (kept,), kind, remark=remark,
-                            comparison=comparison, twin=twin, overhead=overhead))  # fmt: skip
+    kept = evaluation_of(root, load(folder) if with_host else model, config, count=count, name=name, attacks=attacks,
+                         device=device, fast=fast, out=out)  # fmt: skip
+    training = keep(found.record, root / RECORDS, name=config.run_name).name
+    write_entry(root, Entry(name, training, (kept,), found.weights, remark=remark, comparison=comparison, twin=twin,
+                            overhead=overhead))  # fmt: skip
     register(root, name)  # so that the cards find the new weights
     refresh(root)
     return folder

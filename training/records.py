@@ -67,20 +67,19 @@ def finish(
     write_whole(out / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
-def keep(record: Mapping[str, Any], folder: Path, *, name: str = "") -> Path:
+def keep(record: Mapping[str, Any], folder: Path, *, name: str) -> Path:
     """Write a record as ``NAME.json``, or ``NAME-K.json`` where that is taken: none is ever replaced.
 
     Args:
         record: plain values.
         folder: made if need be.
-        name: ``RECIPE-seedS`` of the record's configuration if empty.
+        name: without an ending.
     """
-    stem = name or f"{record['config']['name']}-seed{record['config']['seed']}"
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     k = 1
     while True:
-        path = folder / (f"{stem}.json" if k == 1 else f"{stem}-{k}.json")
+        path = folder / (f"{name}.json" if k == 1 else f"{name}-{k}.json")
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sparta_hub.attacks import PRESETS
 from sparta_hub.diagnostics import QUICK, Diagnosis
-from sparta_hub.evaluation import Accuracy, Flags, Gain, Report, check_same_images, paired_gain
+from sparta_hub.evaluation import Accuracy, Flags, Gain, Report, attacks_that_count, check_same_images, paired_gain
 from sparta_hub.hosts import create_host
 from sparta_hub.threat import ThreatModel
 from training.config import TrainConfig
@@ -83,17 +82,11 @@ def reports_of(root: Path, entry: Entry) -> list[Report]:
 
 
 def figures(reports: Sequence[Report]) -> list[Figure]:
-    """Clean, every attack of every report, and the worst case under each threat that has several attacks.
-
-    Of a preset that was measured more than once the last report counts: its settings may have been mended.
-    """
-    last: dict[str, Figure] = {}
-    for report in reports:
-        for i, settings in enumerate(report.protocol.attacks):
-            key = settings.name if settings.name in PRESETS else settings.words
-            seconds = report.outcome.attacks[i].seconds
-            last[key] = Figure(settings.words, report.robust_flags(i), seconds, report, settings.threat)
-    attacked = list(last.values())
+    """Clean, every attack that counts, and the worst case under each threat that has several attacks."""
+    attacked = []
+    for report, i in attacks_that_count(reports):
+        settings, seconds = report.protocol.attacks[i], report.outcome.attacks[i].seconds
+        attacked.append(Figure(settings.words, report.robust_flags(i), seconds, report, settings.threat))
     alike = [[f for f in attacked if f.threat == threat] for threat in dict.fromkeys(f.threat for f in attacked)]
     worst = [_worst(found) for found in alike if len(found) > 1]
     return [Figure("clean", reports[0].outcome.correct, 0.0, reports[0]), *attacked, *worst]

@@ -151,7 +151,7 @@ def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
     if options.seed is not None:
         config = replace(config, seed=options.seed)
     limit = limit if options.limit is None else options.limit
-    return config, limit, options.out or Path("runs") / f"{config.name}-seed{config.seed}"
+    return config, limit, options.out or Path("runs") / config.run_name
 
 
 def _describe(config: TrainConfig) -> str:

@@ -1,5 +1,6 @@
 """One step of training, for every method: loss, backward, average over processes, optimiser, weight average."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,8 +14,7 @@ from torch import Tensor, nn
 from sparta_hub.seeds import derived_seed
 from training.config import TrainConfig
 from training.errors import ConfigError
-from training.methods import build_method
-from training.methods._method import Batch, Draws, Method
+from training.methods import Batch, Draws, Method, build_method
 from training.models import make_model
 from training.parallel import World, average_, statistics
 from training.schedules import epsilon_factor, factor
@@ -33,6 +33,11 @@ class Length:
 
     steps: int
     per_epoch: int
+
+
+def length_of(config: TrainConfig, per_epoch: int) -> Length:
+    """How many steps a run has, with ``per_epoch`` whole batches in a pass over the images."""
+    return Length(max(1, math.ceil(round(config.epochs * per_epoch, 6))), per_epoch)
 
 
 @dataclass(frozen=True)

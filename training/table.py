@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from sparta_hub.errors import SpartaError
+from sparta_hub.evaluation import attack_name
 from training.entries import RECORDS, ROOT, entries, read_record
 from training.errors import ConfigError
 from training.plan import count_parameters
@@ -117,7 +118,7 @@ def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _attack(text: str) -> str:
     """``thesis-pgd-20(steps=20, …), Linf 8/255`` -> ``thesis-pgd-20``."""
-    return SAME.get(text) or re.split(r"[(,]", text, maxsplit=1)[0].strip()
+    return SAME.get(text) or attack_name(text)
 
 
 def ours(row: PaperRow, runs: Iterable[Run], columns: Iterable[str]) -> list[Ours]:

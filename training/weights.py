@@ -1,6 +1,7 @@
 """Trained weights as safetensors, in one file or in several below a size."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sparta_hub.artifacts import read_tensors
+from sparta_hub.saving import in_shards
 from training.checkpoints import write_whole
 from training.errors import ConfigError
 
@@ -15,28 +17,16 @@ from training.errors import ConfigError
 def write_weights(
     folder: Path, name: str, tensors: Mapping[str, Tensor], *, max_bytes: int | None = None
 ) -> dict[str, str]:
-    """Write ``NAME.safetensors``, or ``NAME-00001-of-00003.safetensors`` and so on; file names and their sha256.
+    """Write the files of ``in_shards``; their names and sha256.
 
     Args:
         folder: where; files of that name from before are removed.
         name: ``best`` or ``last``.
         tensors: a state dict.
-        max_bytes: of a file; one tensor is never split.
+        max_bytes: of a file; None: all in one.
     """
-    shards: list[dict[str, Tensor]] = [{}]
-    used = 0
-    for key, tensor in tensors.items():
-        size = tensor.numel() * tensor.element_size()
-        if max_bytes is not None and used + size > max_bytes and shards[-1]:
-            shards.append({})
-            used = 0
-        shards[-1][key] = tensor
-        used += size
-    ends = [""] if len(shards) == 1 else [f"-{i:05d}-of-{len(shards):05d}" for i in range(1, len(shards) + 1)]
-    blobs = {
-        f"{name}{end}.safetensors": save(shard, metadata={"format": "pt"})
-        for end, shard in zip(ends, shards, strict=True)
-    }
+    shards = in_shards(name, tensors, math.inf if max_bytes is None else max_bytes)
+    blobs = {file: save(shard, metadata={"format": "pt"}) for file, shard in shards.items()}
     for old in _files(folder, name):
         old.unlink()
     for file, blob in blobs.items():

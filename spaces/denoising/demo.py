@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.activations._sparta import Sparta
+from sparta_hub.activations import Sparta
 from sparta_hub.attacks import pgd
 from sparta_hub.attacks.losses import reached
 from sparta_hub.diagnostics import SiteDenoising, denoising, feature_maps

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sparta_hub
+from sparta_hub.artifacts import read_config
 from sparta_hub.data import CLASSES
 from sparta_hub.errors import SpartaError
 from sparta_hub.hub import Info
@@ -81,8 +82,6 @@ def find_entries(roots: Iterable[Path] = ROOTS) -> dict[str, Entry]:
 
 def weight_files(folder: Path) -> dict[str, str]:
     """Sha256 of an artifact's files of weights, as its config says and ``sparta_hub.load`` checks."""
-    from sparta_hub.artifacts import read_config
-
     return {name: digest for name, digest in read_config(folder).files.items() if name.endswith(".safetensors")}
 
 

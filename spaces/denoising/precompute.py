@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from demo import Settings, attack
+from images import read_upload, to_tensor
 from networks import HERE, Entry, find_entries
 from PIL import Image
 from show import example_files, read_network
@@ -24,8 +25,6 @@ EPS = (1, 2, 4, 8, 12, 16)
 
 def precompute(entry: Entry, data: Images, *, limit: int, folder: Path = FOLDER, progress: bool = True) -> None:
     """Attack the examples and measure accuracy on the first ``limit`` images of ``data``; keep both."""
-    from images import read_upload, to_tensor
-
     device = torch.device("cpu")
     network = read_network(entry, device)
     pictures = {name: read_upload(path).picture for name, path in example_files(entry.classes).items()}

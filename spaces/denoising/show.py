@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import page
@@ -180,7 +181,7 @@ def accuracy_chart(show: Show, entries: Sequence[Entry]) -> str:
         f"Accuracy against ε on {told['data']}: {told['attack']}. {ends}. Bars are 95 % intervals. Computed before, "
         f"by commit {where['commit'][:12]} on {where['hardware']}."
     )
-    return f"<figure>{chart}<figcaption>{page.escape(caption)}</figcaption></figure>"
+    return f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _kept(show: Show, entry: Entry, state: State) -> Attacked | None:

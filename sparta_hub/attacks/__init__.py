@@ -14,7 +14,7 @@ from sparta_hub.attacks.fgsm import fgsm
 from sparta_hub.attacks.losses import LOSSES
 from sparta_hub.attacks.mpgd import mpgd
 from sparta_hub.attacks.pgd import SCHEDULES, pgd
-from sparta_hub.attacks.presets import ATTACKS, PRESETS, AttackPreset, run_preset
+from sparta_hub.attacks.presets import ATTACKS, PRESETS, AttackPreset, attack_of, run_preset
 from sparta_hub.attacks.square import square
 from sparta_hub.attacks.targets import uniform_wrong_class
 
@@ -26,6 +26,7 @@ __all__ = [
     "AttackPreset",
     "apgd",
     "apgd_targeted",
+    "attack_of",
     "autoattack",
     "cw",
     "cw_linf",

@@ -15,11 +15,10 @@ from sparta_hub.attacks.gradient import (
     float32_inside,
     held_still,
     nothing_to_do,
-    per_image,
     randomness,
 )
 from sparta_hub.attacks.losses import changes, closer, objective
-from sparta_hub.threat import ThreatModel
+from sparta_hub.threat import ThreatModel, per_image
 
 MOMENTUM = 0.75  # α of the paper: the weight of the new step against the last one
 RISES = 0.75  # rho: a step is halved where fewer than this share of the steps since the last checkpoint went up

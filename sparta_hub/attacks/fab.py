@@ -10,10 +10,9 @@ from sparta_hub.attacks.gradient import (
     float32_inside,
     held_still,
     nothing_to_do,
-    per_image,
 )
 from sparta_hub.attacks.losses import margin, objective
-from sparta_hub.threat import ThreatModel
+from sparta_hub.threat import ThreatModel, per_image
 
 ETA, ALPHA_MAX, BETA = 1.05, 0.1, 0.9  # overshoot, largest pull towards the clean image, way kept after a success
 

@@ -16,6 +16,11 @@ Attack = TypeVar("Attack", bound=Callable[..., Tensor])
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]  # images (B, C, H, W) -> what to climb (B,), aim reached (B,)
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters lie; the CPU for a model without any."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
 @contextmanager
 def held_still(model: nn.Module) -> Iterator[nn.Module]:
     """Put ``model`` into eval mode without parameter gradients, and leave it as found, also on an error."""
@@ -127,7 +132,7 @@ def check_positive(**values: float) -> None:
 
 
 def check_finite(flags: Iterable[Tensor]) -> None:
-    """Raise ``AttackError`` unless all of the flags that ``value_and_gradient`` gave are true.
+    """Raise ``AttackError`` unless all of the flags ``finite`` of ``Ascent`` are true.
 
     Asked once at the end rather than at each step, since every question makes a GPU wait for the CPU; and asked of the
     gradient, since the sign of a NaN is 0 and the attack would stand still in silence.
@@ -158,8 +163,3 @@ def randomness(generator: torch.Generator | None, x: Tensor) -> torch.Generator:
             f"torch.Generator('{x.device}')."
         )
     return generator
-
-
-def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, …), so that it multiplies or selects images like ``like``."""
-    return values.view(-1, *[1] * (like.dim() - 1))

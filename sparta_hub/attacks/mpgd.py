@@ -12,11 +12,10 @@ from sparta_hub.attacks.gradient import (
     float32_inside,
     held_still,
     nothing_to_do,
-    per_image,
     randomness,
 )
 from sparta_hub.attacks.losses import objective
-from sparta_hub.threat import ThreatModel
+from sparta_hub.threat import ThreatModel, per_image
 
 
 @float32_inside

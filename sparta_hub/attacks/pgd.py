@@ -15,12 +15,11 @@ from sparta_hub.attacks.gradient import (
     float32_inside,
     held_still,
     nothing_to_do,
-    per_image,
     randomness,
 )
 from sparta_hub.attacks.losses import changes, closer, objective
 from sparta_hub.errors import AttackError
-from sparta_hub.threat import ThreatModel
+from sparta_hub.threat import ThreatModel, per_image
 
 SCHEDULES: dict[str, Callable[[int, int], float]] = {  # (step k, steps) -> factor of the step size
     "constant": lambda k, steps: 1.0,

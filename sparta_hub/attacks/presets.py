@@ -84,6 +84,11 @@ PRESETS: dict[str, AttackPreset] = {
 }  # fmt: skip
 
 
+def attack_of(name: str) -> str:
+    """The key in ``ATTACKS`` of what a preset runs; any other name stands for itself."""
+    return PRESETS[name].attack if name in PRESETS else name
+
+
 def run_preset(
     preset: AttackPreset,
     model: nn.Module,

@@ -9,12 +9,11 @@ from sparta_hub.attacks.gradient import (
     float32_inside,
     held_still,
     nothing_to_do,
-    per_image,
     randomness,
 )
 from sparta_hub.attacks.losses import objective
 from sparta_hub.errors import AttackError
-from sparta_hub.threat import ThreatModel
+from sparta_hub.threat import ThreatModel, per_image
 
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)  # of the squares' area, for a budget of 10,000 queries
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
+from sparta_hub.attacks import attack_of
 from sparta_hub.cards._escape import code, line, paragraph, text
 from sparta_hub.cards._templates import (
     BASELINE,
@@ -25,7 +26,7 @@ from sparta_hub.cards._templates import (
     UPPER_BOUND,
 )
 from sparta_hub.errors import ArtifactError
-from sparta_hub.evaluation import gain_cell, read_gain
+from sparta_hub.evaluation import attack_name, gain_cell, read_gain
 from sparta_hub.spec import ArtifactConfig
 from sparta_hub.transfer import IN_WORDS, Transfer, as_table, read_transfers
 
@@ -144,7 +145,7 @@ def _table(results: Mapping[str, Any]) -> str:
 
 def _limits(evaluation: Iterable[Mapping[str, Any]], diagnosis: str) -> str:
     """What the figures cannot say, and what a diagnosis found."""
-    thorough = any(row["attack"].startswith(("autoattack", "thesis-aa")) for row in evaluation)
+    thorough = any(attack_of(attack_name(row["attack"])) == "autoattack" for row in evaluation)
     return " ".join(filter(None, ("" if thorough else NO_AUTOATTACK, UPPER_BOUND, paragraph(diagnosis))))
 
 

@@ -7,6 +7,7 @@ nothing to others, what it alone breaks is compared, image by image, with a shar
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 from sparta_hub.diagnostics._evidence import Evidence, Finding, Verdict, exceeds, rises
@@ -58,36 +59,28 @@ def _restarts(e: Evidence) -> Finding:
     return _adds("restarts", e, "restarts", ("one start",), SOME, sentences)
 
 
-def _black_box(e: Evidence) -> Finding:
-    sentences = (
+_OTHER_WAYS = {  # another kind of attack -> what is said where it adds nothing to the white-box ones, and where it does
+    "black box": (
         "Queries alone break hardly an image that the gradient does not.",
         "Queries alone break images that no attack with the gradient does: the gradient leads astray.",
-    )
-    return _adds("black box", e, "black box", WHITE_BOX, FEW, sentences)
-
-
-def _transfer(e: Evidence) -> Finding:
-    sentences = (
+    ),
+    "transfer": (
         "Attacks on the twin break hardly an image that attacks on the model itself do not.",
         "Attacks on the twin break images that no attack on the model itself does.",
-    )
-    return _adds("transfer", e, "transfer", WHITE_BOX, FEW, sentences)
-
-
-def _gate_detached(e: Evidence) -> Finding:
-    sentences = (
+    ),
+    "gate detached": (
         "A gradient that takes the gate as a constant breaks hardly an image that the true one does not.",
         "A gradient that takes the gate as a constant breaks images that the true one does not: it is no guide.",
-    )
-    return _adds("gate detached", e, "gate detached", WHITE_BOX, FEW, sentences)
-
-
-def _gate_frozen(e: Evidence) -> Finding:
-    sentences = (
+    ),
+    "gate frozen": (
         "The gate of the clean image breaks hardly an image that the true gradient does not.",
         "The gate of the clean image breaks images that the true gradient does not: under attack the gate blocks it.",
-    )
-    return _adds("gate frozen", e, "gate frozen", WHITE_BOX, FEW, sentences)
+    ),
+}
+
+
+def _another_way(e: Evidence, role: str) -> Finding:
+    return _adds(role, e, role, WHITE_BOX, FEW, _OTHER_WAYS[role])
 
 
 def _zero_gradients(e: Evidence) -> Finding:
@@ -129,10 +122,7 @@ CHECKS: dict[str, Callable[[Evidence], Finding]] = {
     "iterations": _iterations,
     "radius": _radius,
     "restarts": _restarts,
-    "black box": _black_box,
-    "transfer": _transfer,
-    "gate detached": _gate_detached,
-    "gate frozen": _gate_frozen,
+    **{role: partial(_another_way, role=role) for role in _OTHER_WAYS},
     "zero gradients": _zero_gradients,
     "logit scale": _logit_scale,
     "randomness": _randomness,

@@ -3,10 +3,10 @@
 from functools import wraps
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from sparta_hub.attacks.gradient import device_of
 from sparta_hub.data import Images
 from sparta_hub.diagnostics._diagnosis import Diagnosis
 from sparta_hub.diagnostics._evidence import Evidence
@@ -71,7 +71,7 @@ def diagnose(
     """
     out = None if out is None else Path(out)
     name = name or type(model).__name__
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     images = min(len(data), limit or len(data))
     if twin is not None:
         twin.to(device)

@@ -29,14 +29,16 @@ def plot(diagnosis: Diagnosis) -> "Figure":
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     iterations, radius, kinds = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
 
-    _curve(iterations, diagnosis, "iterations", [e.argument(i, "steps") for i in e.roles["iterations"]])
+    steps = [e.argument(i, "steps") for i in e.roles["iterations"]]
+    _curve(iterations, diagnosis, "iterations", steps)
     iterations.set(xscale="log", xlabel=f"steps of PGD, {diagnosis.threat}")
-    iterations.set_xticks(steps := [e.argument(i, "steps") for i in e.roles["iterations"]], list(map(str, steps)))
+    iterations.set_xticks(steps, list(map(str, steps)))
     iterations.minorticks_off()
     scale = 255 if diagnosis.threat.norm == "linf" else 1
-    _curve(radius, diagnosis, "radius", [scale * e.threat(i).eps for i in e.roles["radius"]])
+    sizes = [scale * e.threat(i).eps for i in e.roles["radius"]]
+    _curve(radius, diagnosis, "radius", sizes)
     radius.set(xscale="log", xlabel="radius / 255" if scale == 255 else "L2 radius")
-    radius.set_xticks(sizes := [scale * e.threat(i).eps for i in e.roles["radius"]], [f"{size:.4g}" for size in sizes])
+    radius.set_xticks(sizes, [f"{size:.4g}" for size in sizes])
     radius.minorticks_off()
 
     bars = [

@@ -3,8 +3,8 @@
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._evaluate import evaluate
 from sparta_hub.evaluation._gain import Gain, check_same_images, gain_cell, gains, paired_gain, read_gain
-from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags
-from sparta_hub.evaluation._report import Accuracy, Report
+from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags, attack_name
+from sparta_hub.evaluation._report import Accuracy, Report, attacks_that_count
 
 __all__ = [
     "Accuracy",
@@ -14,6 +14,8 @@ __all__ = [
     "Flags",
     "Gain",
     "Report",
+    "attack_name",
+    "attacks_that_count",
     "check_same_images",
     "evaluate",
     "gain_cell",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sparta_hub.attacks.gradient import device_of
 from sparta_hub.data import Images
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._attack_copy import InBfloat16, attack_copy, has_fast_bfloat16
@@ -50,7 +51,7 @@ def choose(
         before: the reasons of this very choice, attack by attack, if it was made before on such a machine: for a long
             attack it can take as long as several batches.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     spread = torch.linspace(0, count - 1, min(count, 4 * SAMPLE)).long()
     x, y = data.floats(spread).to(device), data.y[spread].to(device)
     right = (logits_of(model, x).argmax(1) == y).nonzero()[:SAMPLE, 0]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sparta_hub.attacks.gradient import held_still
+from sparta_hub.attacks.gradient import device_of, held_still
 from sparta_hub.attacks.targets import uniform_wrong_class
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._batch import Examples, logits_of, run_batch
-from sparta_hub.evaluation._choice import Choice, choose
+from sparta_hub.evaluation._choice import choose
 from sparta_hub.evaluation._outcome import Protocol, joined, worst_case
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
@@ -86,7 +86,7 @@ def evaluate(
             f"out is {out}, which is a folder; expected a file for the report, such as {out / 'report.json'}."
         )
     rank, processes = process()
-    device = _device(model)
+    device = device_of(model)
     with held_still(model):
         protocol = _agreed(
             in_each(lambda: _protocol(model, data, attacks, batch_size, seed, limit, cascade, speed, name))
@@ -105,16 +105,15 @@ def evaluate(
 
         def own_share() -> tuple[Done, Mapping[str, Any]]:
             mine: Done = {}
-            origin = here
-            targets = _targets(data, protocol)
-            choices = [Choice(model, "") for _ in attacks]
+            copies: Sequence[nn.Module] = [model] * len(attacks)
+            origin, targets = here, _targets(data, protocol)
             if speed == "fast" and len(done) * batch_size < protocol.images:  # in all processes, or in none
                 said = [f"{attack.settings} ran on" for attack in attacks]
                 before = _said_before(origins, here, said)
                 choices = choose(model, data, protocol.images, targets, attacks, seed, before=before)
+                copies = [choice.model for choice in choices]
                 origin = here | {key: choice.reason for key, choice in zip(said, choices, strict=True)}
                 keep(mine, origin)
-            copies = [choice.model for choice in choices]
             for i in bar:
                 part = slice(i * batch_size, min((i + 1) * batch_size, protocol.images))
                 batch = Examples(*(t.to(device) for t in (data.floats(part), data.y[part], targets[part])))
@@ -146,7 +145,7 @@ def _protocol(
 ) -> Protocol:
     images = min(len(data), limit or len(data))
     _check_model(model)
-    logits = logits_of(model, data.floats(slice(0, 1)).to(_device(model)))
+    logits = logits_of(model, data.floats(slice(0, 1)).to(device_of(model)))
     if logits.isnan().all():
         raise AttackError("All logits of the first image are NaN: the model gives no numbers. Look at its weights.")
     classes = logits.shape[1]
@@ -182,10 +181,6 @@ def _check_model(model: nn.Module) -> None:
         raise AttackError(
             "A scripted model takes no hooks, so its passes cannot be counted. Expected a module: nn.Sequential(model)."
         )
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def _targets(data: Images, protocol: Protocol) -> Tensor:

@@ -1,5 +1,6 @@
 """What an evaluation was asked, and what every image did."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
@@ -48,6 +49,11 @@ class AttackSettings:
             if k != "early_stop"
         ).replace("_", " ")
         return f"{self.name} ({arguments}), {self.threat}" if arguments else f"{self.name}, {self.threat}"
+
+
+def attack_name(text: str) -> str:
+    """The name in what ``str`` or ``words`` make of an attack's settings."""
+    return re.split(r"[(,]", text, maxsplit=1)[0].strip()
 
 
 @dataclass(frozen=True)

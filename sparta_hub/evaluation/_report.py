@@ -1,9 +1,10 @@
 """The record of an evaluation: accuracies from the flags of every image, where they were measured, JSON both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from sparta_hub.attacks import PRESETS, attack_of
 from sparta_hub.errors import ReportError, short
 from sparta_hub.evaluation._outcome import Flags, Outcome, Protocol, worst_case
 from sparta_hub.evaluation._outcome_json import (
@@ -165,7 +166,7 @@ class Report:
 
         Returns:
             Every key that RobustBench uses; one that was not measured is None. ``autoattack_acc`` is filled only from
-            the attack ``autoattack``, or the preset ``thesis-aa``, which is the same.
+            the attack ``autoattack``, or a preset of it.
 
         Raises:
             ReportError: there is no attack, or attacks with different balls or targets, which one entry cannot hold.
@@ -174,7 +175,7 @@ class Report:
         if len(threats) != 1 or (threat := next(iter(threats))).targeted:
             seen = ", ".join(sorted(map(str, threats))) or "no attack"
             raise ReportError(f"The report has {seen}; an entry of RobustBench has one untargeted threat model.")
-        auto = [i for i, settings in enumerate(self.protocol.attacks) if settings.name in ("autoattack", "thesis-aa")]
+        auto = [i for i, settings in enumerate(self.protocol.attacks) if attack_of(settings.name) == "autoattack"]
         attacks = " + ".join(map(str, self.protocol.attacks))
         return {
             "link": link,
@@ -183,7 +184,7 @@ class Report:
             "venue": venue,
             "dataset": self.protocol.data,
             "architecture": architecture,
-            "eps": f"{threat.eps * 255:.4g}/255" if threat.norm == "linf" else f"{threat.eps:.4g}",
+            "eps": threat.radius,
             "clean_acc": f"{self.clean.percent:.2f}",
             "reported": f"{self.worst_case.percent if reported is None else reported:.2f}",
             "additional_data": additional_data,
@@ -200,3 +201,16 @@ class Report:
         for i, (settings, tally) in enumerate(zip(self.protocol.attacks, self.outcome.attacks, strict=True)):
             rows.append({"attack": str(settings), **asdict(self.robust(i)), "outside": sum(tally.outside)})
         return {"clean": asdict(self.clean), "attacks": rows, "worst_case": asdict(self.worst_case)}
+
+
+def attacks_that_count(reports: Sequence[Report]) -> list[tuple[Report, int]]:
+    """Every attack of a network's reports once, as a report and the attack's number in it.
+
+    Of one that was measured more than once the last report counts. A preset is one attack whatever its arguments: they
+    may have been mended.
+    """
+    last: dict[str, tuple[Report, int]] = {}
+    for report in reports:
+        for i, settings in enumerate(report.protocol.attacks):
+            last[settings.name if settings.name in PRESETS else settings.words] = report, i
+    return list(last.values())

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparta_hub import __version__
 from sparta_hub.artifacts import (
     CONFIG,
     MAX_CONFIG_BYTES,
@@ -117,8 +118,6 @@ def _needed(folder: Path, with_host: bool, with_results: bool) -> dict[str, str]
 def _fetch(repo: str, name: str, commit: str, digests: list[str | None]) -> Path:
     """One file from the cache or the Hub; damage in the cache or on the way is mended by asking once more."""
     import huggingface_hub as hf
-
-    from sparta_hub import __version__
 
     def get(again: bool) -> str:
         return hf.hf_hub_download(

@@ -150,7 +150,7 @@ def check(
     from sparta_hub.compatibility import check_spec
 
     spec = name_or_spec if isinstance(name_or_spec, ActivationSpec) else read_config(resolve(name_or_spec)).activation
-    return check_spec(spec, model, origin=spec.origin, input_size=input_size)
+    return check_spec(spec, model, input_size=input_size)
 
 
 def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, frozen: Frozen) -> nn.Module:

@@ -35,6 +35,13 @@ def parse_address(text: str) -> Address | None:
     return Address(match[1], revision)
 
 
+def check_repo(text: str, what: str = "repository") -> None:
+    """Raise ``NameNotFoundError`` unless ``text`` is ``org/name``, the name of a repository to write to."""
+    address = parse_address(text)
+    if address is None or address.revision is not None:
+        raise NameNotFoundError(f"{text!r} is no name of a {what}; expected 'org/name'.")
+
+
 def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = False) -> Path:
     """Find the artifact folder of ``name``: first a folder, then a short name, then the Hub.
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
+from sparta_hub import __version__
 from sparta_hub.artifacts import CARD, RESULTS, Artifact
 from sparta_hub.cards import plain_card
-from sparta_hub.errors import HubError, NameNotFoundError
+from sparta_hub.errors import HubError
 from sparta_hub.hub.contents import check_artifact_folder, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
-from sparta_hub.hub.names import parse_address
+from sparta_hub.hub.names import check_repo
 from sparta_hub.saving import save_model
 
 
@@ -67,9 +68,7 @@ def push_to_hub(
         HubError: something in it must not be published, or the Hub refuses.
         NameNotFoundError: ``repo_id`` is no name, or somebody else's private repository.
     """
-    address = parse_address(repo_id)
-    if address is None or address.revision is not None:
-        raise NameNotFoundError(f"{repo_id!r} is no name of a repository; expected 'org/name'.")
+    check_repo(repo_id)
     if create_pr and (revision or tags):
         raise HubError("A pull request goes to main and is no release: leave revision and tags out.")
     if isinstance(folder_or_model, nn.Module):
@@ -119,8 +118,6 @@ def check_card(text: bytes) -> None:
 
 
 def _message(artifact: Artifact) -> str:
-    from sparta_hub import __version__
-
     spec = artifact.spec
     return f"{spec.family} at {len(spec.sites)} sites, sparta-hub {__version__}"
 
@@ -135,8 +132,6 @@ def _send(
     token: str | None,
 ) -> Pushed:
     import huggingface_hub as hf
-
-    from sparta_hub import __version__
 
     api, repo = hf.HfApi(token=token, library_name="sparta-hub", library_version=__version__), planned.repo
     if not create_pr:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sparta_hub.errors import HubError, NameNotFoundError
+from sparta_hub import __version__
+from sparta_hub.errors import HubError
 from sparta_hub.hub.contents import check_files, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
-from sparta_hub.hub.names import parse_address
+from sparta_hub.hub.names import check_repo
 from sparta_hub.hub.pushing import Pushed
 
 STATIC = "static"  # folder inside a Space's folder: index.html and pictures, for accounts without compute
@@ -42,15 +43,11 @@ def push_space(
     Raises:
         HubError: the folder is no Space, holds something that must not be published, or the Hub refuses.
     """
-    address = parse_address(repo_id)
-    if address is None or address.revision is not None:
-        raise NameNotFoundError(f"{repo_id!r} is no name of a Space; expected 'org/name'.")
+    check_repo(repo_id, "Space")
     folder = Path(folder)
     blobs = _static_blobs(folder) if static else _app_blobs(folder)
     for name, blob in blobs.items():
         refuse_secrets(name, blob)
-    from sparta_hub import __version__
-
     files = tuple((name, len(blob)) for name, blob in blobs.items())
     planned = Pushed(repo_id, files, f"{'Static page' if static else 'App'} for sparta-hub {__version__}")
     if dry_run:
@@ -135,8 +132,6 @@ def _read_all(folder: Path) -> dict[str, bytes]:
 
 
 def _pinned(text: str) -> str:
-    from sparta_hub import __version__
-
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
     if any(re.match(r"(?i)gradio\b", line) for line in lines):
         raise HubError("requirements.txt names gradio; a Space takes it from sdk_version in README.md: remove that.")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparta_hub.attacks import ATTACKS, PRESETS
+from sparta_hub.attacks import ATTACKS, PRESETS, attack_of
 from sparta_hub.data import Images, load_images
 from sparta_hub.errors import ArtifactError, AttackError, DataError
-from sparta_hub.evaluation import Accuracy, Attack, AttackSettings, Flags, Report, evaluate
+from sparta_hub.evaluation import Accuracy, Attack, AttackSettings, Flags, Report, attacks_that_count, evaluate
 from sparta_hub.hub.loading import info, load
 from sparta_hub.provenance import state_sha256
 
@@ -71,7 +71,8 @@ def verify(
     model, origin = load(name).to(device), found.spec.origin
     size = origin.input_size if origin else None
     verdicts: dict[str, Verdict] = {}
-    last = {a.name: report for report in reports for a in report.protocol.attacks if a.name in PRESETS}
+    counting = [(report, i) for report, i in attacks_that_count(reports)
+                if not attacks or report.protocol.attacks[i].name in attacks]  # fmt: skip
     for report in reports:
         protocol = report.protocol
         if (seen := state_sha256(model)) != protocol.weights_sha256:
@@ -79,11 +80,7 @@ def verify(
                 f"{name} holds weights {seen[:12]}..., and its record is of {protocol.weights_sha256[:12]}...: measure "
                 "it anew before its card can be verified."
             )
-        chosen = [
-            i
-            for i, a in enumerate(protocol.attacks)
-            if (not attacks or a.name in attacks) and last.get(a.name, report) is report  # a preset counts once
-        ]
+        chosen = sorted(i for other, i in counting if other is report)
         if not chosen and protocol.attacks:
             continue
         count = min(limit or protocol.images, protocol.images)
@@ -120,8 +117,7 @@ def _same_images(report: Report, size: int | None) -> Images:
 
 def _attack(settings: AttackSettings) -> Attack:
     """The function that the record's name means; the record's own threat and arguments."""
-    key = PRESETS[settings.name].attack if settings.name in PRESETS else settings.name
-    if key not in ATTACKS:
+    if (key := attack_of(settings.name)) not in ATTACKS:
         raise AttackError(
             f"The record has the attack {settings.name!r}, which this sparta-hub does not know; expected one of "
             f"{', '.join([*ATTACKS, *PRESETS])}. Install the version that wrote it."

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 import sparta_hub
 from sparta_hub.artifacts import RESULTS
 from sparta_hub.cli import main
+from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
 from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError
-from sparta_hub.eval_command import make_attacks
 from sparta_hub.evaluation import evaluate
 from sparta_hub.saving import save_model
 from tests.hub.conftest import REPO, put

@@ -10,7 +10,7 @@ from sparta_hub.data import Images
 from tests.training.conftest import noise
 from training.batches import InMemory, augment, check_enough
 from training.errors import ConfigError
-from training.methods._method import Draws
+from training.methods import Draws
 from training.parallel import World
 
 

@@ -17,10 +17,11 @@ from training import engine
 from training.checkpoints import read_checkpoint, write_checkpoint
 from training.config import TrainConfig
 from training.data import in_memory
-from training.engine import Options, length_of, train
+from training.engine import Options, train
 from training.errors import CheckpointError, ConfigError, LossError
 from training.models import make_model
 from training.parallel import World
+from training.step import length_of
 from training.stopping import Stop
 
 OFTEN = Options(log_every=2, checkpoint_seconds=0)

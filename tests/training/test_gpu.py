@@ -7,10 +7,10 @@ import torch
 
 from tests.training.conftest import noise
 from training.data import in_memory
-from training.engine import Options, length_of, train
+from training.engine import Options, train
 from training.methods import METHODS
 from training.parallel import World
-from training.step import assemble, train_step
+from training.step import assemble, length_of, train_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 

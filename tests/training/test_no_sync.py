@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from training.config import TrainConfig
-from training.methods import METHODS
-from training.methods._method import Method
+from training.methods import METHODS, Method
 from training.parallel import World
 from training.step import Length, assemble, train_step
 

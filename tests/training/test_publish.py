@@ -206,7 +206,6 @@ def test_a_run_that_is_not_finished_is_refused(root, tiny):
 
 
 def test_records_never_replace_each_other(tmp_path):
-    record = {"config": {"name": "a", "seed": 1}}
-    names = [keep(record | {"number": i}, tmp_path).name for i in range(3)]
+    names = [keep({"number": i}, tmp_path, name="a-seed1").name for i in range(3)]
     assert names == ["a-seed1.json", "a-seed1-2.json", "a-seed1-3.json"]
     assert [json.loads((tmp_path / name).read_text())["number"] for name in names] == [0, 1, 2]

@@ -8,8 +8,8 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import Images
-from sparta_hub.eval_command import make_attacks
 from sparta_hub.evaluation import evaluate
 from training.entries import Entry, write_entry
 from training.errors import ConfigError

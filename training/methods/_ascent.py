@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.activations import attacker_pass
+from sparta_hub.processes import process
 from training.methods._method import Batch
 from training.parallel import World, average_
 
@@ -87,5 +87,4 @@ def random_start(batch: Batch) -> Tensor:
 
 def average_over_processes(gradients: Sequence[Tensor]) -> None:
     """In place, for gradients that a method uses itself: the engine never sees them."""
-    joined = dist.is_available() and dist.is_initialized()
-    average_(gradients, World(count=dist.get_world_size() if joined else 1))
+    average_(gradients, World(count=process()[1]))

@@ -30,14 +30,6 @@ HOSTS = {
     "wideresnet34-10": "wide_resnet34_10",
 }  # for small images; ImageNet's networks are called as timm calls them
 
-DATASETS = {
-    "cifar10": "cifar10",
-    "cifar100": "cifar100",
-    "svhn": "svhn",
-    "tiny-imagenet": "tiny_imagenet",
-    "imagenet": "imagenet",
-}
-
 ACTIVATIONS: dict[str, Changes] = {
     "relu": ("relu", {}),
     "sparta": ("sparta", {}),

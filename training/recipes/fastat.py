@@ -17,7 +17,7 @@ from itertools import product
 
 from sparta_hub.activations import Argument
 from training.config import Schedule, TrainConfig
-from training.recipes._paper import DATASETS, HOSTS, PaperRow, slug, with_dataset
+from training.recipes._paper import HOSTS, PaperRow, slug, with_dataset
 
 SOURCE = "fastat-benchmark"
 VARIANT = "100 epochs onecycle; epsilon=8/255; mean of 3 seeds"
@@ -73,7 +73,7 @@ def recipe(row: PaperRow) -> TrainConfig:
         label_smoothing=0.4,
         ema_decay=0.0 if row.training == "pgd-at" else 0.9995,
     )
-    return with_dataset(config, DATASETS[row.dataset])
+    return with_dataset(config, slug(row.dataset))
 
 
 def with_sparta(training: str) -> TrainConfig:

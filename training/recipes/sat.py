@@ -57,8 +57,7 @@ CIFAR10 = ("relu", "silu", "gelu", "elu", "celu", "smooth-relu", "parametric-sof
 def name_of(row: PaperRow) -> str:
     """``sat_t2_imagenet_resnet50_elu_alpha_1_2``, ``sat_fig3_imagenet_resnet50_silu``."""
     table = f"t{row.table}" if row.table.isdigit() else row.table
-    variant = {**dict.fromkeys(BACKWARD, row.variant), "relu fwd; relu bwd": ""}.get(row.variant, "")
-    variant = row.variant if row.table == "2" else variant
+    variant = row.variant if row.table == "2" or row.variant in BACKWARD else ""
     return slug("sat", table, row.dataset, row.network, row.activation, variant)
 
 

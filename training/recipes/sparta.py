@@ -18,7 +18,7 @@ from itertools import product
 
 from sparta_hub.threat import ThreatModel
 from training.config import Schedule, TrainConfig
-from training.recipes._paper import ACTIVATIONS, DATASETS, HOSTS, PaperRow, slug, with_dataset
+from training.recipes._paper import ACTIVATIONS, HOSTS, PaperRow, slug, with_dataset
 
 SOURCE = "sparta-journal"
 AT = "pgd10-at"
@@ -85,7 +85,7 @@ def protocol(name: str) -> TrainConfig:
 
 def recipe(row: PaperRow) -> TrainConfig:
     """The configuration of one row."""
-    config = with_dataset(replace(protocol(name_of(row)), host=HOSTS[row.network]), DATASETS[row.dataset])
+    config = with_dataset(replace(protocol(name_of(row)), host=HOSTS[row.network]), slug(row.dataset))
     family, _, giver = row.activation.removesuffix("(frozen)").partition("<-")
     config = replace(config, family=ACTIVATIONS[family][0], arguments=ACTIVATIONS[family][1])
     if row.dataset == "svhn":

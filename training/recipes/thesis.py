@@ -19,7 +19,7 @@ from itertools import product
 from sparta_hub.activations import Argument
 from sparta_hub.threat import ThreatModel
 from training.config import Schedule, TrainConfig
-from training.recipes._paper import DATASETS, HOSTS, PaperRow, slug, with_dataset
+from training.recipes._paper import HOSTS, PaperRow, slug, with_dataset
 
 SOURCE = "fgsm-sdi-thesis"
 BEST, LAST = "multistep110;checkpoint=best", "multistep110;checkpoint=last"
@@ -81,7 +81,7 @@ def protocol(name: str, training: str) -> TrainConfig:
 
 def recipe(row: PaperRow) -> TrainConfig:
     """The configuration of one row."""
-    config = with_dataset(protocol(name_of(row), row.training), DATASETS[row.dataset])
+    config = with_dataset(protocol(name_of(row), row.training), slug(row.dataset))
     config = replace(config, host=HOSTS.get(row.network, row.network))
     if row.table == "II":
         config = replace(config, method_arguments={"every": int(row.variant.removeprefix("k="))})

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 from torch import nn
 
 from sparta_hub.artifacts import read_tensors
@@ -46,6 +47,12 @@ def load_network(
             )
         model.load_state_dict(tensors)
     return model
+
+
+def warn_if_untrained(name: str | None, *, host: str | None, weights: Path | None) -> None:
+    """Say on standard error that a network has no weights but those of the activations put in."""
+    if name and host and not weights:
+        click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
 
 
 def called(name: str | None, host: str | None) -> str:

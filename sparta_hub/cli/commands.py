@@ -1,21 +1,22 @@
-"""Command line: ``sparta-hub list | info | check | demo | eval``, and the commands of ``hub_command.py``.
-
-Exit code 0: done; 1: an error that the message explains; 2: the command was typed wrongly; 3: ``check`` found that the
-set does not fit.
-"""
+"""``sparta-hub list | info | check | demo``, and the group that these and all other commands are in."""
 
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sparta_hub import __version__, hub_command
-from sparta_hub.diagnose_command import diagnose_command
+from sparta_hub import __version__
+from sparta_hub.cli.diagnose import diagnose_command
+from sparta_hub.cli.eval import eval_command
+from sparta_hub.cli.hub import COMMANDS
+from sparta_hub.cli.options import JSON
 from sparta_hub.errors import SpartaError
-from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
+
+if TYPE_CHECKING:
+    from sparta_hub.hub import Info
 
 
 class _Commands(click.Group):
@@ -45,11 +46,13 @@ def main() -> None:
 @JSON
 def list_command(hub: bool, author: str | None, as_json: bool) -> None:
     """List the activation sets that this installation knows, and the families."""
+    from sparta_hub.hub import info, list_models
+
     if hub:
-        hub_command.list_on_hub(author, as_json)
+        names = list_models(hub=True, author=author)
+        click.echo(json.dumps(names, indent=2) if as_json else "\n".join(names) or "Nothing yet.")
         return
     from sparta_hub.activations import FAMILIES
-    from sparta_hub.hub import info, list_models
 
     found = [info(name) for name in list_models()]
     if as_json:
@@ -150,82 +153,11 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
         click.echo(f"\n{table(result)}\nfigure: {path}")
 
 
-@main.command("eval")
-@click.argument("name", required=False)
-@DATA
-@click.option("--attack", "attacks", multiple=True, default=("pgd",), show_default=True, help="May be repeated.")
-@EPS
-@click.option("--norm", type=click.Choice(["linf", "l2"]), help="linf by default.")
-@click.option("--targeted", is_flag=True, help="Towards a wrong class, drawn uniformly for each image.")
-@click.option("--steps", type=click.IntRange(1), help="Steps of the attacks that have some.")
-@click.option("--step-size", help="Length of a step, as 1/255.")
-@click.option("--restarts", type=click.IntRange(1), help="Random starts; the worst counts.")
-@click.option("--cascade", is_flag=True, help="Later attacks see only images that withstood the ones before.")
-@click.option("--fast", is_flag=True, help="Attack a faster copy where it proves as good; PGD drops broken images.")
-@click.option("--limit", type=click.IntRange(1), help="Measure the first so many images.")
-@click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
-@SEED
-@INPUT_SIZE
-@HOST
-@WEIGHTS
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Report; a second run goes on from there.")
-@JSON
-def eval_command(
-    name: str | None,
-    data_name: str,
-    attacks: tuple[str, ...],
-    eps: str | None,
-    norm: Literal["linf", "l2"] | None,
-    targeted: bool,
-    steps: int | None,
-    step_size: str | None,
-    restarts: int | None,
-    cascade: bool,
-    fast: bool,
-    limit: int | None,
-    batch_size: int,
-    seed: int,
-    input_size: int | None,
-    host: str | None,
-    weights: Path | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Measure the accuracy of the network NAME, clean and under attack, on the test images of a data set.
-
-    Without NAME it is any timm network: --model NETWORK --weights FILE.safetensors, which takes images in [0, 1].
-    An unknown --attack lists the attacks and presets. `accelerate launch -m sparta_hub.cli eval ...` shares the work.
-    """
-    from sparta_hub.data import load_images
-    from sparta_hub.eval_command import launched_processes, make_attacks
-    from sparta_hub.evaluation import evaluate
-    from sparta_hub.network_option import called, load_network
-
-    chosen = make_attacks(
-        attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts,
-        early_stop=fast,
-    )  # fmt: skip
-    data = load_images(data_name, "test", size=input_size, limit=limit)
-    model = load_network(name, host=host, weights=weights, num_classes=data.num_classes)
-    with launched_processes() as (speaks, device):
-        if speaks and name and host and not weights:
-            click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
-        report = evaluate(
-            model.to(device), data, chosen, batch_size=batch_size, seed=seed, cascade=cascade, out=out, progress=True,
-            speed="fast" if fast else "exact", name=called(name, host),
-        )  # fmt: skip
-    if speaks:
-        click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.table())
-
-
-for _command in hub_command.COMMANDS:
+for _command in (eval_command, diagnose_command, *COMMANDS):
     main.add_command(_command)
 
 
-main.add_command(diagnose_command)
-
-
-def _info_row(found: Any) -> dict[str, Any]:
+def _info_row(found: "Info") -> dict[str, Any]:
     return {
         "name": found.name,
         "values": found.parameters,
@@ -233,7 +165,3 @@ def _info_row(found: Any) -> dict[str, Any]:
         "folder": str(found.folder),
         "activation": found.spec.to_json(),
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from sparta_hub.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
+from sparta_hub.cli.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIGHTS
 
 
 @click.command("diagnose")
@@ -51,9 +51,9 @@ def diagnose_command(
     """
     import torch
 
+    from sparta_hub.cli.network import called, load_network, warn_if_untrained
     from sparta_hub.data import load_images
     from sparta_hub.diagnostics import diagnose
-    from sparta_hub.network_option import called, load_network
     from sparta_hub.threat import USUAL, ThreatModel
 
     threat = ThreatModel.parse(eps or USUAL[norm], norm=norm)
@@ -61,8 +61,7 @@ def diagnose_command(
     classes = data.num_classes
     model = load_network(name, host=host, weights=weights, num_classes=classes, command="diagnose")
     other = None if twin is None else load_network(twin, host=None, weights=None, num_classes=classes)
-    if name and host and not weights:
-        click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
+    warn_if_untrained(name, host=host, weights=weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = diagnose(
         model.to(device), data, threat, batch_size=batch_size, seed=seed, twin=other, quick=quick, out=out,

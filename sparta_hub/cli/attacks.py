@@ -1,18 +1,14 @@
-"""What ``sparta-hub eval`` needs beside the evaluator: attacks from options, processes of a launcher."""
+"""Attacks by name, from the options of ``sparta-hub eval``."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from inspect import signature
 
-import torch
 from torch import Tensor
 
-from sparta_hub.attacks import ATTACKS, PRESETS
+from sparta_hub.attacks import ATTACKS, PRESETS, attack_of
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Argument, Attack
-from sparta_hub.processes import leave_processes
 from sparta_hub.threat import USUAL, Norm, ThreatModel
 
 
@@ -50,15 +46,13 @@ def make_attacks(
     given: dict[str, Argument] = {"steps": steps, "step_size": _number("step size", step_size), "restarts": restarts}
     given = {option: value for option, value in given.items() if value is not None}
     early: dict[str, Argument] = {"early_stop": True} if early_stop else {}
-    attacks = [
-        Attack(name, ATTACKS[name], threat, _taken(ATTACKS[name], given | early))
-        if name in ATTACKS
-        else Attack(
-            name, ATTACKS[PRESETS[name].attack], PRESETS[name].threat,
-            {**PRESETS[name].arguments, **_taken(ATTACKS[PRESETS[name].attack], early)},
-        )
-        for name in names
-    ]  # fmt: skip
+    attacks = []
+    for name in names:
+        function, preset = ATTACKS[attack_of(name)], PRESETS.get(name)
+        if preset is None:
+            attacks.append(Attack(name, function, threat, _taken(function, given | early)))
+        else:
+            attacks.append(Attack(name, function, preset.threat, {**preset.arguments, **_taken(function, early)}))
     free = [name for name in names if name in ATTACKS]
     for option in given:
         if not any(option in signature(ATTACKS[name]).parameters for name in free):
@@ -66,27 +60,6 @@ def make_attacks(
     if not free and (norm or eps or targeted):
         raise AttackError(f"{', '.join(names)} has its own threat model; leave out --norm, --eps and --targeted.")
     return attacks
-
-
-@contextmanager
-def launched_processes() -> Iterator[tuple[bool, torch.device]]:
-    """Join the processes that ``accelerate launch`` or ``torchrun`` started, if they did.
-
-    Yields:
-        Whether this process is the one that speaks, and the device it should use.
-    """
-    local, count = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    device = torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
-    if count == 1:
-        yield True, device
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield torch.distributed.get_rank() == 0, device
-    finally:
-        leave_processes()
 
 
 def _taken(attack: Callable[..., Tensor], options: Mapping[str, Argument]) -> dict[str, Argument]:

@@ -2,13 +2,18 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sparta_hub.options import JSON
+from sparta_hub.cli.options import JSON
 from sparta_hub.zoo import NAMESPACE
+
+if TYPE_CHECKING:
+    from sparta_hub.hub import Pushed
 
 _DRY = click.option("--dry-run", is_flag=True, help="Check, and show what would be sent; no network.")
 _PRIVATE = click.option("--private/--public", default=None, help="For a new repository; else as the namespace has it.")
@@ -147,15 +152,7 @@ def push_space_command(
     _show_pushed([push_space(folder, repo, static=static, private=private, dry_run=dry_run)], as_json)
 
 
-def list_on_hub(author: str | None, as_json: bool) -> None:
-    """Print what the Hub has of ours."""
-    from sparta_hub.hub import list_models
-
-    names = list_models(hub=True, author=author)
-    click.echo(json.dumps(names, indent=2) if as_json else "\n".join(names) or "Nothing yet.")
-
-
-def _show_pushed(pushed: "list | tuple", as_json: bool) -> None:  # of Pushed
+def _show_pushed(pushed: "Sequence[Pushed]", as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(one) for one in pushed], indent=2))
         return
