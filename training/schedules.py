@@ -30,7 +30,7 @@ def _shape(schedule: Schedule, step: int, steps: int, epoch: float, steps_per_ep
             peak = (0.5 if schedule.kind == "cyclic" else schedule.rise) * steps
             return min((step + 1) / peak, 1.0) if step < peak else max(0.0, (steps - step) / (steps - peak))
         case "one_cycle_by_epoch":
-            return _by_epoch(int(step / steps_per_epoch), round(steps / steps_per_epoch), schedule.rise)
+            return _by_epoch(int(step / steps_per_epoch), math.ceil(steps / steps_per_epoch), schedule.rise)
         case "multistep":
             return schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)
         case "cosine":
@@ -42,7 +42,9 @@ def _shape(schedule: Schedule, step: int, steps: int, epoch: float, steps_per_ep
 def _by_epoch(epoch: int, epochs: int, rise: float) -> float:
     """What torch's ``OneCycleLR(max_lr=1, total_steps=epochs, pct_start=rise)`` gives after so many steps."""
     start, peak, end = 1 / 25, rise * epochs - 1, 1 / 25 / 10_000
-    if epoch <= peak:
+    if epoch == peak:  # which may be the first epoch or the last, with none before or after it to come from or go to
+        return 1.0
+    if epoch < peak:
         return 1 + (start - 1) * (1 + math.cos(math.pi * epoch / peak)) / 2
     return end + (1 - end) * (1 + math.cos(math.pi * (epoch - peak) / (epochs - 1 - peak))) / 2
 
