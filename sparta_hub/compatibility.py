@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from sparta_hub.activations import check_arguments, find_family
-from sparta_hub.errors import SiteError, SpecError
+from sparta_hub.errors import SiteError, SpecError, short
 from sparta_hub.matching import match_sites
 from sparta_hub.placement import block_of
 from sparta_hub.site_search import POST_ADD, sites
@@ -63,7 +63,13 @@ def check_spec(spec: ActivationSpec, host: nn.Module | str, *, input_size: int |
 
 
 def compatible_hosts(spec: ActivationSpec) -> tuple[str, ...]:
-    """Names of timm's ResNets, ResNeSts and SK-ResNets and of our hosts that ``spec`` fits; takes some seconds."""
+    """Names of timm's ResNets, ResNeSts and SK-ResNets and of our hosts that ``spec`` fits; takes some seconds.
+
+    Raises:
+        SpecError: ``spec`` is none, but a name, say.
+    """
+    if not isinstance(spec, ActivationSpec):
+        raise SpecError(f"spec is {short(spec)}; expected an ActivationSpec, such as sparta_hub.info(name).spec.")
     import timm
 
     import sparta_hub.hosts  # noqa: F401  registers them

@@ -15,7 +15,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path} cannot be read as JSON ({error}); delete it to begin again.") from error
+        raise ReportError(
+            f"{path} cannot be read as JSON ({error}); name another file, or delete it to begin again."
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.errors import SiteError
+from sparta_hub.errors import SiteError, short
 from sparta_hub.placement import Site, check_placement, select
 
 POST_ADD = {  # timm's block -> (its activation after the residual addition, the convolution that says the channels)
@@ -61,7 +61,13 @@ def sites(host: nn.Module, placement: str = "all", *, need_channels: bool = True
 
 
 def uncompiled(host: nn.Module) -> nn.Module:
-    """The network inside what ``torch.compile`` returned; any other network is returned as it is."""
+    """The network inside what ``torch.compile`` returned; any other network is returned as it is.
+
+    Raises:
+        SiteError: ``host`` is no network.
+    """
+    if not isinstance(host, nn.Module):
+        raise SiteError(f"Got {short(host)}; expected a network, such as timm.create_model('resnet18').")
     return getattr(host, "_orig_mod", host)
 
 

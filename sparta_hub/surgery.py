@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.activations import Argument, find_family
-from sparta_hub.errors import SiteError, SpecError
+from sparta_hub.errors import SiteError, SpecError, short
 from sparta_hub.injected import Frozen, InjectedActivation, check_frozen, checksum, parameter_count
 from sparta_hub.matching import build_modules, match_sites, site_names
 from sparta_hub.placement import Site, check_placement
@@ -107,6 +107,8 @@ def inject(
 
 def injected(model: nn.Module) -> dict[str, InjectedActivation]:
     """All injected activations of ``model`` by path, in order; DDP and ``torch.compile`` are seen through."""
+    if not isinstance(model, nn.Module):
+        raise SiteError(f"Got {short(model)}; expected a network, such as sparta_hub.load(...) returns.")
     return {path: module for path, module in model.named_modules() if isinstance(module, InjectedActivation)}
 
 

@@ -21,6 +21,9 @@ class ThreatModel:
         norm: ``"linf"`` (largest change of any value) or ``"l2"`` (Euclidean length over all values of an image).
         eps: radius, in units of the image range: 8/255 is ``8 / 255``.
         targeted: the attacker wants one given wrong class instead of any wrong class.
+
+    Raises:
+        AttackError: an unknown norm, or a radius that is no number, negative, not finite, or for L∞ above 1.
     """
 
     norm: Norm = "linf"
@@ -30,8 +33,12 @@ class ThreatModel:
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise AttackError(f"norm is {self.norm!r}; expected 'linf' or 'l2'.")
-        if not 0 <= self.eps < float("inf"):
-            raise AttackError(f"eps is {self.eps}; expected a finite number >= 0, for images in [0, 1], such as 8/255.")
+        if not isinstance(self.eps, int | float) or not 0 <= self.eps < float("inf"):
+            raise AttackError(
+                f"eps is {self.eps!r}; expected a finite number >= 0, for images in [0, 1], such as 8/255."
+            )
+        if self.norm == "linf" and self.eps > 1:
+            raise AttackError(f"eps is {self.eps:g}, more than the whole range of images in [0, 1]; expected 8 / 255?")
 
     @classmethod
     def parse(cls, text: str, *, norm: Norm = "linf", targeted: bool = False) -> Self:

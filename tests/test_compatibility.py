@@ -151,3 +151,9 @@ def test_sizes_are_checked(size):
 def test_unknown_families_are_refused():
     with pytest.raises(SpecError, match="There is no activation family 'spart'"):
         check_spec(make_spec("spart"), "resnet18")
+
+
+def test_a_name_is_no_spec():
+    name: Any = "sparta-res18-cifar"
+    with pytest.raises(SpecError, match=r"spec is 'sparta-res18-cifar'; .* such as sparta_hub.info\(name\).spec"):
+        compatible_hosts(name)

@@ -678,3 +678,10 @@ def test_verbs_see_through_wrappers():
     assert torch.equal(wrapped(X), ours)
     unfreeze(wrapped)
     assert torch.equal(eject(wrapped)(X), own)
+
+
+@pytest.mark.parametrize("verb", [status, eject, freeze, unfreeze, sites, lambda model: inject(model, "silu")])
+@pytest.mark.parametrize("model", ["resnet18", None])
+def test_what_is_no_network_is_refused(verb, model):
+    with pytest.raises(SiteError, match=f"Got {model!r}; expected a network, such as"):
+        verb(model)

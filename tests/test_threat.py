@@ -85,3 +85,22 @@ def test_a_zero_gradient_gives_a_zero_step_in_every_precision(dtype):
     zero = torch.zeros(2, 3, 2, 2, dtype=dtype)
     assert torch.equal(ThreatModel("l2", 0.5).step(zero), zero)
     assert torch.equal(ThreatModel("l2", 0.5).clip(zero), zero)
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "message"),
+    [
+        ("linf", 8, "eps is 8, more than the whole range of images in .0, 1.; expected 8 / 255?"),
+        ("linf", "8/255", "eps is '8/255'; expected a finite number >= 0, for images in .0, 1., such as 8/255."),
+        ("l2", None, "eps is None; expected a finite number"),
+        ("L2", 0.5, "norm is 'L2'; expected 'linf' or 'l2'."),
+    ],
+)
+def test_a_radius_that_cannot_be_meant_is_refused(norm, eps, message):
+    with pytest.raises(AttackError, match=message):
+        ThreatModel(norm, eps)
+
+
+def test_radii_beyond_the_box_have_a_meaning_in_l2_alone():
+    assert ThreatModel("linf", 1).eps == 1
+    assert ThreatModel("l2", 10).eps == 10

@@ -23,6 +23,9 @@ class Schedule:
         milestones: epochs.
         gamma: what ``multistep`` multiplies with.
         warmup: epochs of linear warm-up before any of these.
+
+    Raises:
+        ConfigError: a number that is none, is not finite, or below 0.
     """
 
     kind: Literal["one_cycle", "one_cycle_by_epoch", "cyclic", "multistep", "cosine", "constant"] = "one_cycle"
@@ -30,6 +33,16 @@ class Schedule:
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, numbers, expected in (
+            ("rise", (self.rise,), "a finite share of the run, 0 or more"),
+            ("milestones", self.milestones, "finite numbers of epochs, each 0 or more"),
+            ("gamma", (self.gamma,), "a finite number, 0 or more"),
+            ("warmup", (self.warmup,), "a finite number of epochs, 0 or more"),
+        ):
+            if not all(0 <= number < math.inf for number in numbers):
+                raise ConfigError(f"schedule.{name} is {getattr(self, name)!r}; expected {expected}.")
 
 
 @dataclass(frozen=True)
@@ -113,7 +126,7 @@ class TrainConfig:
             ("nesterov", not self.nesterov or self.momentum > 0, "False without momentum"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number, 0 or more"),
             ("epsilon_warmup", 0 <= self.epsilon_warmup < math.inf, "a finite number of epochs, 0 or more"),
-            ("awp", self.awp >= 0, "0 or more"),
+            ("awp", 0 <= self.awp < math.inf, "a finite number, 0 or more"),
             ("frozen", not self.frozen or bool(self.activation), "False without a pretrained activation to freeze"),
         ):
             if not fine:

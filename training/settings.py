@@ -66,8 +66,21 @@ def changed(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
     return config
 
 
+_OF_KINDS = {  # field of a schedule -> the kinds that heed it
+    "rise": ("one_cycle", "one_cycle_by_epoch"),
+    "milestones": ("multistep",),
+    "gamma": ("multistep",),
+}
+
+
 def _refuse_idle(config: TrainConfig, paths: Sequence[str]) -> None:
-    """Raise ``ConfigError`` if one of the fields that were set says nothing about the network of ``config``."""
+    """Raise ``ConfigError`` if one of the fields that were set changes nothing in what ``config`` trains."""
+    kind = config.schedule.kind
+    if "schedule.kind" in paths and kind == "multistep" and not config.schedule.milestones:
+        raise ConfigError("schedule.kind multistep wants epochs to step at, such as --set schedule.milestones=30,60.")
+    for field, kinds in _OF_KINDS.items():
+        if f"schedule.{field}" in paths and kind not in kinds:
+            raise ConfigError(f"--set schedule.{field} has no effect beside schedule.kind {kind}; leave it out.")
     if config.activation:
         idle, why = ("family", "placement", "arguments"), f"activation {config.activation}, which brings its own"
     elif config.family == "relu":

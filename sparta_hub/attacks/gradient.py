@@ -102,6 +102,8 @@ def ascent(objective: Objective, x: Tensor) -> Ascent:
 
 def check_batch(x: Tensor, y: Tensor) -> None:
     """Raise ``AttackError`` unless x is a batch of images in [0, 1] and y its classes, and gradients can be had."""
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise AttackError(f"x is a {type(x).__name__} and y a {type(y).__name__}; expected two tensors.")
     if torch.is_inference_mode_enabled():
         raise AttackError("Under torch.inference_mode there are no gradients for an attack; use torch.no_grad().")
     if x.dim() != 4 or not x.is_floating_point() or y.shape != x.shape[:1]:
@@ -145,7 +147,13 @@ def check_finite(flags: Iterable[Tensor]) -> None:
 
 
 def nothing_to_do(x: Tensor, threat: ThreatModel) -> bool:
-    """Whether the only answer is the images themselves: an empty batch, or a ball without radius."""
+    """Whether the only answer is the images themselves: an empty batch, or a ball without radius.
+
+    Raises:
+        AttackError: ``threat`` is none, but its radius, say.
+    """
+    if not isinstance(threat, ThreatModel):
+        raise AttackError(f"threat is {threat!r}; expected ThreatModel('linf', 8 / 255), for example.")
     return len(x) == 0 or threat.eps == 0
 
 
@@ -153,10 +161,12 @@ def randomness(generator: torch.Generator | None, x: Tensor) -> torch.Generator:
     """The given generator, or a fresh one with seed 0: the global state is neither read nor moved.
 
     Raises:
-        AttackError: the generator lives on another kind of device than the images.
+        AttackError: it is a seed, or lives on another kind of device than the images.
     """
     if generator is None:
         return torch.Generator(x.device).manual_seed(0)
+    if isinstance(generator, int):
+        raise AttackError(f"generator is {generator!r}; expected one: torch.Generator('{x.device}').manual_seed(0).")
     if generator.device.type != x.device.type:
         raise AttackError(
             f"The generator is on {generator.device} and the images on {x.device}; expected both on one device: "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Commands(click.Group):
-    """Turns our errors into one line on standard error and exit code 1."""
+    """Turns our errors, and files that cannot be written, into one line on standard error and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -28,6 +28,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except SpartaError as error:
             click.echo(f"sparta-hub: {error}", err=True)
+            sys.exit(1)
+        except OSError as error:
+            if error.filename is None:  # no file of the user's: somebody should see where it comes from
+                raise
+            click.echo(f"sparta-hub: {error.filename} cannot be read or written: {error.strerror}.", err=True)
             sys.exit(1)
 
 
@@ -54,6 +59,8 @@ def list_command(hub: bool, author: str | None, as_json: bool) -> None:
         return
     from sparta_hub.activations import FAMILIES
 
+    if author is not None:
+        raise click.UsageError("--author goes with --hub.")
     found = [info(name) for name in list_models()]
     if as_json:
         rows = [_info_row(i) for i in found]
@@ -143,6 +150,7 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
 
     if out.exists() and not out.is_dir():
         raise SpartaError(f"--out {out} is a file; expected a folder, or the name of a new one.")
+    out.mkdir(parents=True, exist_ok=True)  # rather than find out after minutes that it cannot be
     result = run_demo(name, seed=seed, steps=steps, test_count=images)
     path = write_demo(result, out)
     if as_json:

@@ -1,6 +1,7 @@
 """Data sets by name: ``NAME.npz`` arrays under a data root, torchvision's files there, folders of images, and the small
 real set that ships with this package. Nothing here uses the network: a set that is missing says what to type."""
 
+import difflib
 import os
 import zipfile
 from dataclasses import dataclass, replace
@@ -179,9 +180,11 @@ def load_images(
         if folder.is_dir():
             return _from_folder(folder, source, name, split, size, limit)
     get = f" Or type: {source.get.format(root=root, split=split)}" if source.get else ""
+    near = difflib.get_close_matches(name.lower(), SOURCES) if name not in SOURCES else []
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise DataError(
-        f"{path} is not there. It should hold x_train, x_test (uint8, N x H x W x 3), y_train, y_test (integers); "
-        f"write it with numpy.savez, or set SPARTA_DATA to the folder that has it. Or put images into "
+        f"{path} is not there.{hint} It should hold x_train, x_test (uint8, N x H x W x 3), y_train, y_test "
+        f"(integers); write it with numpy.savez, or set SPARTA_DATA to the folder that has it. Or put images into "
         f"{root / name}/{split}/CLASS/*.png.{get}"
     )
 

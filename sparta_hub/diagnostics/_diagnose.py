@@ -14,6 +14,7 @@ from sparta_hub.diagnostics._gradient import with_some_gradient
 from sparta_hub.diagnostics._plan import FULL, QUICK, make_plan
 from sparta_hub.diagnostics._plot import plot
 from sparta_hub.diagnostics._probes import probe
+from sparta_hub.errors import AttackError, DataError, short
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.records import write_json
 from sparta_hub.seeds import global_seed
@@ -65,10 +66,14 @@ def diagnose(
         name: what the record calls the model.
 
     Raises:
-        AttackError: the threat is targeted or has no radius, or the model's gradient is not finite.
+        AttackError: the threat is none, is targeted or has no radius, or the model's gradient is not finite.
         DataError: no images, or the model has not the classes of the data.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
+    if not isinstance(threat, ThreatModel):
+        raise AttackError(f"threat is {short(threat)}; expected ThreatModel('linf', 8 / 255), for example.")
+    if not isinstance(data, Images):
+        raise DataError(f"data is {short(data)}; expected Images: sparta_hub.data.load_images('cifar10', 'test').")
     out = None if out is None else Path(out)
     name = name or type(model).__name__
     device = device_of(model)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sparta_hub.attacks.gradient import device_of, held_still
 from sparta_hub.attacks.targets import uniform_wrong_class
 from sparta_hub.data import Images
-from sparta_hub.errors import AttackError, DataError, ReportError
+from sparta_hub.errors import AttackError, DataError, ReportError, short
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._batch import Examples, logits_of, run_batch
 from sparta_hub.evaluation._choice import choose
@@ -72,10 +72,12 @@ def evaluate(
 
     Raises:
         DataError: no images, or the model has not the classes of the data.
-        AttackError: an unknown speed; a model of another precision than float32, scripted, or that gives NaN; an attack
-            that its threat model does not fit, that gave no images of the shape of its own, or changed the model.
+        AttackError: an unknown speed; no model; a model of another precision than float32, scripted, or that gives
+            NaN; no attacks, or one that its threat model does not fit, that gave no images of the shape of its own, or
+            changed the model.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
+    _check_kinds(model, data, attacks)
     if batch_size < 1 or (limit is not None and limit < 1) or len(data) == 0:
         raise DataError(f"There are {len(data)} images, batch_size={batch_size}, limit={limit}; expected 1 or more.")
     if speed not in ("exact", "fast"):
@@ -130,6 +132,19 @@ def evaluate(
     report = Report(protocol, joined([done[i] for i in sorted(done)]), tuple(origins))
     in_first(lambda: _keep(out, report))  # no process goes on before the report is there
     return report
+
+
+def _check_kinds(model: nn.Module, data: Images, attacks: Sequence[Attack]) -> None:
+    """Raise the error of each argument that is of another kind: a name or a loader, say."""
+    if not isinstance(model, nn.Module):
+        raise AttackError(f"model is {short(model)}; expected a network, such as sparta_hub.load(...) returns.")
+    if not isinstance(data, Images):
+        raise DataError(
+            f"data is {short(data)}; expected Images: sparta_hub.data.load_images('cifar10', 'test'), or of your own "
+            "sparta_hub.data.Images(pixels, y, name)."
+        )
+    if not isinstance(attacks, Sequence) or not all(isinstance(attack, Attack) for attack in attacks):
+        raise AttackError(f"attacks is {short(attacks)}; expected a list of Attack(name, function, threat, arguments).")
 
 
 def _protocol(

@@ -1,5 +1,6 @@
 """What there is: short names of this installation, and everything on the Hub that says it is ours."""
 
+from sparta_hub.errors import HubError
 from sparta_hub.hub.failures import explain, failures
 from sparta_hub.zoo import registry
 
@@ -13,9 +14,11 @@ def list_models(*, hub: bool = False, author: str | None = None) -> list[str]:
         author: on the Hub, only those of this user or organisation.
 
     Raises:
-        HubError: the Hub cannot be reached or refuses.
+        HubError: the Hub cannot be reached or refuses, or is not asked, but ``author`` is given.
     """
     if not hub:
+        if author is not None:
+            raise HubError(f"author is {author!r} without hub=True; only the Hub knows authors.")
         return list(registry())
     import huggingface_hub as hf
 

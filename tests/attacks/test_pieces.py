@@ -43,7 +43,7 @@ def test_cw_finds_the_exact_distance_to_a_plane():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_fab_finds_the_exact_distance_to_a_plane(norm, targeted):
     model, x, y = problem()
-    threat = ThreatModel(norm, 1e6, targeted)
+    threat = ThreatModel(norm, 1.0 if norm == "linf" else 1e6, targeted)
     x_adv = fab(model, x, 1 - y if targeted else y, threat, steps=20)
     assert (model(x_adv).argmax(1) == 1 - y).all()
     ratio = threat.distance(x_adv, x) / distances(model, x, norm)
@@ -251,3 +251,17 @@ def test_fab_looks_at_the_best_classes_only():
     hook.remove()
     assert len(calls) == 2 * 1 + 2 * 3
     assert few.shape == all_of_them.shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threat": 8 / 255}, r"threat is 0.03.*; expected ThreatModel\('linf', 8 / 255\), for example"),
+        ({"generator": 0}, r"generator is 0; expected one: torch.Generator\('cpu'\).manual_seed\(0\)"),
+        ({"y": [0, 1]}, "x is a Tensor and y a list; expected two tensors"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(change, message):
+    model, x, y = problem()
+    with pytest.raises(AttackError, match=message):
+        pgd(**{"model": model, "x": x, "y": y, "threat": ThreatModel(), "steps": 1, **change})

@@ -74,6 +74,20 @@ def test_wrong_usage_is_exit_code_2():
     assert run("nonsense").exit_code == 2
 
 
+def test_authors_go_with_the_hub():
+    done = run("list", "--author", "me")
+    assert done.exit_code == 2
+    assert "--author goes with --hub." in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_answered_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparta_hub.demo.run_demo", lambda *_, **__: pytest.fail("it was run all the same"))
+    (tmp_path / "file").write_text("")
+    done = run("demo", "--out", tmp_path / "file" / "folder")
+    assert done.exit_code == 1
+    assert done.stderr == f"sparta-hub: {tmp_path}/file/folder cannot be read or written: Not a directory.\n"
+
+
 def test_help_names_every_command():
     text = run("--help").output
     assert all(command in text for command in ("list", "info", "check", "demo", "eval"))

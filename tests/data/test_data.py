@@ -39,6 +39,9 @@ def test_grey_becomes_rgb(root):
 def test_a_missing_set_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("SPARTA_DATA", str(tmp_path))
     assert data_root() == tmp_path
+    for typed, meant in (("cifar-10", "cifar10 or cifar100"), ("CIFAR10", "cifar10 or cifar100"), ("gtrsb", "gtsrb")):
+        with pytest.raises(DataError, match=rf"{typed}.npz is not there. Did you mean {meant}\? It should hold"):
+            load_images(typed, "test")
     with pytest.raises(DataError, match=r"cifar10.npz is not there. It should hold x_train.*SPARTA_DATA"):
         load_images("cifar10", "test")
 

@@ -1,6 +1,7 @@
 """Honest networks pass, planted fakes do not."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -162,3 +163,12 @@ def test_record_plot_and_resumption(undefended, robust, images, tmp_path, capsys
     assert again == found  # seconds and all: nothing was measured anew
     with pytest.raises(ReportError, match="holds another evaluation: twin of transfer is"):
         looked_at(robust, images, twin=robust, limit=8, out=tmp_path, name="small")
+
+
+def test_arguments_of_another_kind_are_refused(undefended, images):
+    radius: Any = 0.1
+    name: Any = "cifar10"
+    with pytest.raises(AttackError, match=r"threat is 0.1; expected ThreatModel\('linf', 8 / 255\), for example"):
+        diagnose(undefended, images, radius)
+    with pytest.raises(DataError, match="data is 'cifar10'; expected Images: "):
+        diagnose(undefended, name, THREAT)

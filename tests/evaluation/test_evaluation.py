@@ -560,3 +560,19 @@ def test_the_table_and_the_bar(capsys):
     assert lines[3].startswith("worst case of each image  ")
     both = run([pgd_attack(), pgd_attack(ThreatModel("l2", 0.5, targeted=True)), shifted(0.01)]).table()
     assert both.splitlines()[4].startswith("worst case of each image, over Linf 8/255 and L2 0.5 targeted  ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("sparta-res18-cifar", grey(), []), AttackError, "model is 'sparta-res18-cifar'; expected a network"),
+        ((Threshold(), "cifar10", []), DataError, r"data is 'cifar10'; expected Images: .*load_images\('cifar10'"),
+        ((Threshold(), [(1, 2)], []), DataError, r"data is \[\(1, 2\)\]; expected Images"),
+        ((Threshold(), grey(), "pgd"), AttackError, r"attacks is 'pgd'; expected a list of Attack\(name, function"),
+        ((Threshold(), grey(), ["pgd"]), AttackError, r"attacks is \['pgd'\]; expected a list of Attack"),
+        ((Threshold(), grey(), pgd_attack()), AttackError, "attacks is Attack.*; expected a list of Attack"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(*arguments, batch_size=2, seed=0)

@@ -48,6 +48,16 @@ def test_pushing_again_changes_nothing_and_less_deletes_old_weights(hub, artifac
     assert hub.repos["model", REPO].branches["main"] == second.commit
 
 
+def test_one_tag_is_no_list_of_them(hub, artifact):
+    with pytest.raises(HubError, match=r"tags is 'v1'; expected a list of tags: \['v1'\]"):
+        sparta_hub.push_to_hub(artifact, REPO, tags="v1")
+
+
+def test_authors_are_known_to_the_hub_alone():
+    with pytest.raises(HubError, match="author is 'me' without hub=True; only the Hub knows authors"):
+        sparta_hub.list_models(author="me")
+
+
 def test_private_branch_and_pull_request(hub, artifact, as_bob, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     sparta_hub.push_to_hub(artifact, REPO, private=True, revision="dev")

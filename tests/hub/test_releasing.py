@@ -45,6 +45,11 @@ def test_pins_tags_and_the_collection(zoo, hub):
     assert len(collection["items"]) == 2
 
 
+def test_a_folder_without_the_artifacts_is_answered(zoo, tmp_path):
+    with pytest.raises(ArtifactError, match="tiny-one has no config.json; expected an artifact folder"):
+        release(tmp_path, registry_file=zoo / "registry.json", dry_run=True)
+
+
 def test_a_short_name_that_is_not_in_the_wheel_is_fetched_at_its_pin(zoo, hub, monkeypatch):
     run(zoo)
     monkeypatch.setattr("sparta_hub.zoo.REGISTRY", zoo / "registry.json")

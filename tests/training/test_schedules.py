@@ -44,6 +44,22 @@ def test_one_cycle_by_epoch_of_short_runs(epochs, rise):
     assert all(0 <= value <= 1 for value in seen)
 
 
+@pytest.mark.parametrize(
+    ("rise", "epochs", "expected"),
+    [
+        (0.25, 4, [1, 0.75, 0.25, 0]),
+        (1.0, 2, [0.04, 1]),
+        (0.3, 0.5, [0]),
+        (0.3, 1, [0]),
+        (0.3, 1.5, [(1 + math.cos(2 * math.pi / 7)) / 2, 0]),
+    ],
+)
+def test_one_cycle_by_epoch_of_few_epochs(rise, epochs, expected):
+    schedule, steps = Schedule("one_cycle_by_epoch", rise=rise), int(epochs * 10)
+    seen = [factor(schedule, step, steps, 10.0) for step in range(0, steps, 10)]
+    assert seen == pytest.approx(expected, abs=1e-5)
+
+
 def test_cyclic_has_its_peak_in_the_middle_whatever_rise_says():
     seen = factors(Schedule("cyclic", rise=0.1))
     assert seen[24] == pytest.approx(0.5)
