@@ -23,9 +23,11 @@ class Schedule:
         milestones: epochs.
         gamma: what ``multistep`` multiplies with.
         warmup: epochs of linear warm-up before any of these.
+        momentum_dip: how much lower momentum is at the peak of ``one_cycle_by_epoch``, along the same cosines
+            (``OneCycleLR``: 0.1, below 0.95).
 
     Raises:
-        ConfigError: a number that is none, is not finite, or below 0.
+        ConfigError: a number that is none, is not finite, or below 0; a dip beside another kind, or a warm-up.
     """
 
     kind: Literal["one_cycle", "one_cycle_by_epoch", "cyclic", "multistep", "cosine", "constant"] = "one_cycle"
@@ -33,6 +35,7 @@ class Schedule:
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
     warmup: float = 0.0
+    momentum_dip: float = 0.0
 
     def __post_init__(self) -> None:
         for name, numbers, expected in (
@@ -40,9 +43,15 @@ class Schedule:
             ("milestones", self.milestones, "finite numbers of epochs, each 0 or more"),
             ("gamma", (self.gamma,), "a finite number, 0 or more"),
             ("warmup", (self.warmup,), "a finite number of epochs, 0 or more"),
+            ("momentum_dip", (self.momentum_dip,), "a finite number, 0 or more"),
         ):
             if not all(0 <= number < math.inf for number in numbers):
                 raise ConfigError(f"schedule.{name} is {getattr(self, name)!r}; expected {expected}.")
+        if self.momentum_dip and (self.kind != "one_cycle_by_epoch" or self.warmup):
+            raise ConfigError(
+                f"schedule.momentum_dip is {self.momentum_dip!r} beside schedule.kind {self.kind} and "
+                f"schedule.warmup {self.warmup!r}; expected 0, or one_cycle_by_epoch without warm-up."
+            )
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ class TrainConfig:
             ("ema_decay", 0 <= self.ema_decay < 1, "0 or more, and below 1"),
             ("lr", 0 <= self.lr < math.inf, "a finite number, 0 or more"),
             ("momentum", 0 <= self.momentum < 1, "0 or more, and below 1"),
+            ("momentum", self.schedule.momentum_dip <= self.momentum, "no less than schedule.momentum_dip"),
             ("nesterov", not self.nesterov or self.momentum > 0, "False without momentum"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number, 0 or more"),
             ("epsilon_warmup", 0 <= self.epsilon_warmup < math.inf, "a finite number of epochs, 0 or more"),

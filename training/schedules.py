@@ -1,4 +1,4 @@
-"""How the learning rate and ε run over the steps."""
+"""How the learning rate, momentum and ε run over the steps."""
 
 import math
 
@@ -40,16 +40,29 @@ def _shape(schedule: Schedule, step: int, steps: int, epoch: float, steps_per_ep
 
 
 def _by_epoch(epoch: int, epochs: int, rise: float) -> float:
-    """What torch's ``OneCycleLR(max_lr=1, total_steps=epochs, pct_start=rise)`` gives after so many steps.
+    """What torch's ``OneCycleLR(max_lr=1, total_steps=epochs, pct_start=rise)`` gives after so many steps."""
+    end = 1 / 25 if epoch < rise * epochs - 1 else 1 / 25 / 10_000
+    return end + (1 - end) * _height(epoch, epochs, rise)
+
+
+def _height(epoch: int, epochs: int, rise: float) -> float:
+    """How far up ``one_cycle_by_epoch`` is: from 0 to 1 at the peak, and back, along cosines.
 
     A rise that ends with the first epoch leaves that one at the top, where torch divides by zero.
     """
-    start, peak, end = 1 / 25, rise * epochs - 1, 1 / 25 / 10_000
+    peak = rise * epochs - 1
     if epoch == peak:
         return 1.0
-    if epoch < peak:
-        return 1 + (start - 1) * (1 + math.cos(math.pi * epoch / peak)) / 2
-    return end + (1 - end) * (1 + math.cos(math.pi * (epoch - peak) / (epochs - 1 - peak))) / 2
+    way = epoch / peak if epoch < peak else (epochs - 1 - epoch) / (epochs - 1 - peak)
+    return (1 - math.cos(math.pi * way)) / 2
+
+
+def momentum_dip(schedule: Schedule, step: int, steps: int, steps_per_epoch: float) -> float:
+    """What is taken off the momentum at this step; see ``factor``."""
+    if not schedule.momentum_dip:
+        return 0.0
+    epoch, epochs = int(step / steps_per_epoch), math.ceil(steps / steps_per_epoch)
+    return schedule.momentum_dip * _height(epoch, epochs, schedule.rise)
 
 
 def epsilon_factor(warmup: float, step: int, steps_per_epoch: float) -> float:

@@ -17,7 +17,7 @@ from training.errors import ConfigError
 from training.methods import Batch, Draws, Method, build_method
 from training.models import make_model
 from training.parallel import World, average_, statistics
-from training.schedules import epsilon_factor, factor
+from training.schedules import epsilon_factor, factor, momentum_dip
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")  # torch.compile's own; the second has CUDA graphs
 
@@ -142,6 +142,7 @@ def train_step(
     )
     for group in parts.optimizer.param_groups:
         group["lr"] = config.lr * factor(config.schedule, step, length.steps, length.per_epoch)
+        group["momentum"] = config.momentum - momentum_dip(config.schedule, step, length.steps, length.per_epoch)
     criterion = partial(F.cross_entropy, label_smoothing=config.label_smoothing)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         loss = method.loss(model, batch, criterion)

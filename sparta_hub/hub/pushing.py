@@ -68,15 +68,9 @@ def push_to_hub(
         HubError: something in it must not be published, or the Hub refuses.
         NameNotFoundError: ``repo_id`` is no name, or somebody else's private repository.
     """
-<<<<<<< HEAD
     check_repo(repo_id)
-=======
     if isinstance(tags, str):
         raise HubError(f"tags is {tags!r}; expected a list of tags: [{tags!r}].")
-    address = parse_address(repo_id)
-    if address is None or address.revision is not None:
-        raise NameNotFoundError(f"{repo_id!r} is no name of a repository; expected 'org/name'.")
->>>>>>> s6-user
     if create_pr and (revision or tags):
         raise HubError("A pull request goes to main and is no release: leave revision and tags out.")
     if isinstance(folder_or_model, nn.Module):

@@ -56,11 +56,7 @@ def release(
 
 
 def _check(folder: Path, entry: Entry) -> None:
-<<<<<<< HEAD
     files = digests(folder)
-=======
-    files = {**read_config(folder).files, CONFIG: sha256_of(folder / CONFIG)}  # which has to be there
->>>>>>> s6-user
     if files != dict(entry.files):
         odd = sorted(name for name in files.keys() | entry.files.keys() if files.get(name) != entry.files.get(name))
         raise ArtifactError(

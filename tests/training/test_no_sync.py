@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.config import TrainConfig
+from training.config import Schedule, TrainConfig
 from training.methods import METHODS, Method
 from training.parallel import World
 from training.step import Length, assemble, train_step
@@ -51,3 +51,14 @@ def test_a_step_that_reads_would_be_seen(tiny, monkeypatch, reads):
     monkeypatch.setattr(Method, "loss", lambda self, model, batch, criterion: reads(batch.x))
     with pytest.raises((RuntimeError, NotImplementedError)):
         one_step(tiny)
+
+
+def test_rate_and_momentum_of_a_step_are_the_schedules(tiny):
+    config = replace(tiny, momentum=0.95, schedule=Schedule("one_cycle_by_epoch", rise=0.5, momentum_dip=0.1))
+    parts = assemble(config, 10, META)
+    x, y = torch.rand(8, 3, 16, 16, device="meta"), torch.randint(10, (8,), device="meta")
+    seen = []
+    for step in (0, 9, 19):  # the first of four epochs, the second, which is the peak, and the last
+        train_step(config, parts, x, y, step=step, length=Length(20, 5), world=META)
+        seen += [parts.optimizer.param_groups[0][name] for name in ("lr", "momentum")]
+    assert seen == pytest.approx([0.1 / 25, 0.95, 0.1, 0.85, 0.1 / 250_000, 0.95])

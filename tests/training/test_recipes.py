@@ -145,8 +145,8 @@ def test_the_conditions_of_fastat():
     averaged = of("fastat-benchmark", "logs", "resnet18", "relu", "pgd-at-wa", variant)
     assert averaged == TrainConfig(
         "fastat_cifar10_resnet18_relu_pgd_at_wa", "resnet18_cifar", validation=1000, method="pgd",
-        method_arguments=PGD10, epochs=100, batch_size=128, lr=0.1, weight_decay=5e-4, label_smoothing=0.4,
-        ema_decay=0.9995, schedule=Schedule("one_cycle_by_epoch"),
+        method_arguments=PGD10, epochs=100, batch_size=128, lr=0.1, momentum=0.95, weight_decay=5e-4,
+        label_smoothing=0.4, ema_decay=0.9995, schedule=Schedule("one_cycle_by_epoch", momentum_dip=0.1),
     )  # fmt: skip
     plain = of("fastat-benchmark", "logs", "resnet18", "relu", "pgd-at", variant)
     assert differing(averaged, plain) == {"name", "ema_decay"}
@@ -161,7 +161,7 @@ def test_the_conditions_of_fastat():
 def test_fast_recipes_are_the_benchmarks_best_but_shorter():
     fast = RECIPES["fast_relu_res18_cifar_pgd"]()
     best = RECIPES["fastat_cifar10_resnet18_relu_pgd_at_wa"]()
-    assert differing(fast, best) == {"name", "epochs", "ema_decay", "precision", "schedule"}
+    assert differing(fast, best) == {"name", "epochs", "ema_decay", "precision", "schedule", "momentum"}
     for method in ("pgd", "n_fgsm", "fgsm_sdi"):
         short = RECIPES[f"fast_sparta_res18_cifar_{method}"]()
         horizon = 1 / (1 - short.ema_decay) / (short.epochs * (49_000 // 128))

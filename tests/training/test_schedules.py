@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.config import Schedule
-from training.schedules import epsilon_factor, factor
+from training.schedules import epsilon_factor, factor, momentum_dip
 
 
 def factors(schedule, steps=100, per_epoch=10.0):
@@ -23,10 +23,13 @@ def test_one_cycle_rises_and_falls_to_nothing():
 
 @pytest.mark.parametrize("rise", [0.3, 0.5])
 def test_one_cycle_by_epoch_is_torchs_stepped_once_an_epoch(rise):
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=20, pct_start=rise)
-    for seen in factors(Schedule("one_cycle_by_epoch", rise=rise), steps=60, per_epoch=3.0)[::3]:
+    schedule = Schedule("one_cycle_by_epoch", rise=rise, momentum_dip=0.1)
+    for step, seen in enumerate(factors(schedule, steps=60, per_epoch=3.0)[::3]):
         assert seen == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        momentum = 0.95 - momentum_dip(schedule, 3 * step, 60, 3.0)
+        assert momentum == pytest.approx(optimizer.param_groups[0]["momentum"], abs=1e-9)
         optimizer.step()
         theirs.step() if theirs.last_epoch < 19 else None
     same = factors(Schedule("one_cycle_by_epoch", rise=rise), steps=60, per_epoch=3.0)

@@ -148,6 +148,10 @@ def test_a_field_is_set_back_to_none():
         ("schedule.gamma=-0.1", "schedule.gamma is -0.1; expected a finite number, 0 or more"),
         ("schedule.rise=nan", "schedule.rise is nan; expected a finite share of the run, 0 or more"),
         ("schedule.milestones=30,nan", r"schedule.milestones is \(30.0, nan\); expected finite numbers of epochs"),
+        (
+            "schedule.momentum_dip=0.1",
+            "momentum_dip is 0.1 beside schedule.kind multistep and .*; expected 0, or one_cycle_by",
+        ),
         ("batch_size=0", "batch_size is 0; expected 1 or more"),
         ("validation=-1", "validation is -1; expected 0 or more"),
         ("image_size=0", "image_size is 0; expected 1 pixel or more, or none"),
@@ -159,6 +163,11 @@ def test_a_field_is_set_back_to_none():
 def test_a_wrong_setting_is_answered(setting, message):
     with pytest.raises(ConfigError, match=message):
         changed(CONFIG, [setting])
+
+
+def test_momentum_is_not_below_its_dip():
+    with pytest.raises(ConfigError, match="momentum is 0.05; expected no less than schedule.momentum_dip"):
+        changed(CONFIG, ["schedule.kind=one_cycle_by_epoch", "schedule.momentum_dip=0.1", "momentum=0.05"])
 
 
 def test_nesterov_wants_momentum():
