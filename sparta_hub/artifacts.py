@@ -147,6 +147,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """Sha256 by name of the files that an artifact's config lists, and of the config itself: what the registry has.
+
+    Raises:
+        ArtifactError, SpecError: see ``read_config``.
+    """
+    listed = read_config(folder).files
+    return {CONFIG: sha256_of(folder / CONFIG), **listed}
+
+
 def check_file(path: Path, digest: str) -> None:
     """Raise ``ArtifactError`` if a file is not there or has another sha256 than ``config.json`` says."""
     if not path.is_file():

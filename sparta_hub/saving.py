@@ -84,7 +84,7 @@ def host_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def to_json_bytes(value: Any) -> bytes:
-    """JSON as every file of an artifact has it: sorted where order says nothing, indented, one newline at the end."""
+    """JSON as every file of an artifact has it: indented, one newline at the end."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from sparta_hub.artifacts import CARD, CONFIG, RESULTS, read_artifact, sha256_of
+from sparta_hub.artifacts import CARD, CONFIG, RESULTS, digests, read_artifact
 from sparta_hub.cards import render_card, transfer_table
 from sparta_hub.errors import SpartaError
 from sparta_hub.saving import to_json_bytes
 from sparta_hub.transfer import read_transfers
-from sparta_hub.zoo import NAMESPACE
+from sparta_hub.zoo import NAMESPACE, Entry, read_registry, write_registry
 from training.checkpoints import write_whole
 from training.entries import ROOT, entries, read_entry
 from training.errors import ConfigError
@@ -80,13 +79,10 @@ def register(root: Path, name: str) -> None:
     The repository stays: a commit means nothing in another one.
     """
     path, folder = root / "sparta_hub" / "registry.json", root / "model_cards" / name
-    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    listed = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["files"]
-    files = {CONFIG: sha256_of(folder / CONFIG), **listed}
-    old = rows.get(name, {})
-    revision = old.get("revision") if old.get("files") == files else None
-    rows[name] = {"repo": old.get("repo", f"{NAMESPACE}/{name}"), "revision": revision, "files": files}
-    write_whole(path, (json.dumps(dict(sorted(rows.items())), indent=2) + "\n").encode())
+    known, files = read_registry(path), digests(folder)
+    old = known.get(name, Entry(name, f"{NAMESPACE}/{name}", None, {}))
+    revision = old.revision if old.files == files else None
+    write_registry(path, {**known, name: replace(old, revision=revision, files=files)})
 
 
 def main() -> None:

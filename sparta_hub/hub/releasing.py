@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from sparta_hub.artifacts import CONFIG, read_config, sha256_of
+from sparta_hub.artifacts import digests
 from sparta_hub.errors import ArtifactError
 from sparta_hub.hub.failures import explain, failures
 from sparta_hub.hub.pushing import Pushed, push_to_hub
@@ -56,7 +56,7 @@ def release(
 
 
 def _check(folder: Path, entry: Entry) -> None:
-    files = {CONFIG: sha256_of(folder / CONFIG), **read_config(folder).files}
+    files = digests(folder)
     if files != dict(entry.files):
         odd = sorted(name for name in files.keys() | entry.files.keys() if files.get(name) != entry.files.get(name))
         raise ArtifactError(
