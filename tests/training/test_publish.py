@@ -11,6 +11,7 @@ import sparta_hub
 from sparta_hub.errors import ReportError
 from sparta_hub.evaluation import AttackSettings, Report
 from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
+from sparta_hub.spec import ActivationSpec, ArtifactConfig, SiteSpec
 from sparta_hub.threat import ThreatModel
 from tests.training.conftest import noise
 from training.card import register
@@ -182,8 +183,14 @@ def test_a_run_of_the_first_engine_is_published(root, tiny):
 
 def test_a_published_commit_stays_with_its_repository(root):
     path, folder = root / "sparta_hub/registry.json", root / "model_cards/tiny"
+    spec = ActivationSpec("relu", {}, "last", (SiteSpec("G1.B2", None),))
+
+    def lists(digest):
+        config = ArtifactConfig(spec, {"activations.safetensors": digest})
+        (folder / "config.json").write_text(json.dumps(config.to_json()))
+
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"files": {"activations.safetensors": "abc"}}')
+    lists("a" * 64)
     register(root, "tiny")
     new = json.loads(path.read_text())
     assert new["tiny"]["repo"] == "sparta-hub/tiny"
@@ -191,7 +198,7 @@ def test_a_published_commit_stays_with_its_repository(root):
     path.write_text(json.dumps(released))
     register(root, "tiny")
     assert json.loads(path.read_text()) == released
-    (folder / "config.json").write_text('{"files": {"activations.safetensors": "def"}}')
+    lists("b" * 64)
     register(root, "tiny")
     changed = json.loads(path.read_text())["tiny"]
     assert (changed["repo"], changed["revision"]) == ("acme/tiny", None)
