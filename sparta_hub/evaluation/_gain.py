@@ -67,8 +67,8 @@ def paired_gain(attack: str, first: Flags, second: Flags) -> Gain:
     difference = (one - two) / (images + 2)
     spread = _Z * sqrt((one + two + 1) / (images + 2) - difference**2) / sqrt(images + 2)
     low, high = max(-1.0, difference - spread), min(1.0, difference + spread)  # few images: it can step out
-    points = (one - two) / images
-    return Gain(attack, *(round(100 * value, 2) for value in (points, low, high)), one, two, images)
+    points, low, high = (round(100 * value, 2) for value in ((one - two) / images, low, high))
+    return Gain(attack, points, low, high, one, two, images)
 
 
 def gains(first: Report, second: Report) -> tuple[Gain, ...]:
