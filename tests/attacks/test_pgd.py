@@ -99,6 +99,8 @@ def test_model_is_left_as_found_also_on_an_error(problem):
             lambda x, y: (x * 2 + 0.1, y),
             r"Images range from .* expected \[0, 1\]. Put the normalisation into the model",
         ),
+        (lambda x, y: (x - 0.5, y), r"Images range from -0.\d+ to 0.\d+; expected \[0, 1\]"),
+        (lambda x, y: ((x * 255).byte(), y), r"x is torch.uint8 \(6, 3, 2, 2\) and y \(6,\); expected floats"),
         (lambda x, y: (x.flatten(1), y), r"expected floats \(B, C, H, W\) and \(B,\)"),
         (lambda x, y: (x, y[:3]), r"y \(3,\)"),
     ],
