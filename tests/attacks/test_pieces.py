@@ -333,13 +333,25 @@ class Apart(torch.nn.Module):
 
 def test_no_targeted_restart_takes_back_an_error_that_another_start_made():
     x, threat = torch.full((64, 1, 1, 1), 0.39), ThreatModel("linf", 0.02, targeted=True)
-    once, often = (
-        Apart()(pgd(Apart(), x, torch.full((64,), 2), threat, steps=1, step_size=1e-4, restarts=n)).argmax(1)
-        for n in (1, 8)
+    wanted = torch.full((64,), 2)
+    ends = torch.stack(
+        [Apart()(pgd(Apart(), x, wanted, threat, steps=1, step_size=1e-4, restarts=n)).argmax(1) for n in range(1, 9)]
     )
-    assert 0 < once.sum() < 32
-    assert (often[once == 1] == 1).all()
-    assert often.sum() > once.sum()
+    assert 0 < ends[0].sum() < 32
+    assert (ends.diff(dim=0) >= 0).all()
+    assert ends[-1].sum() > ends[0].sum()
+
+
+def test_an_image_that_has_fallen_is_not_begun_anew():
+    x, y, threat = torch.full((64, 1, 1, 1), 0.39), torch.zeros(64, dtype=torch.int64), ThreatModel("linf", 0.02)
+    sizes = []
+    fallen = [
+        int(Apart()(pgd(Apart(), x, y, threat, steps=1, step_size=1e-4, restarts=n)).argmax(1).sum())
+        for n in range(1, 5)
+    ]
+    pgd(Apart(), x, y, threat, steps=1, step_size=1e-4, restarts=5, watch=lambda _, value: sizes.append(len(value)))
+    assert sizes == [64, *(64 - count for count in fallen)]
+    assert 0 < fallen[0] < fallen[-1]
 
 
 def test_fab_looks_at_the_best_classes_only():
