@@ -114,6 +114,14 @@ def test_inject_keeps_the_dtype(dtype):
     assert out.isfinite().all()
 
 
+def test_every_activation_has_the_dtype_of_its_block():
+    host = small_host()
+    host.layer4.double()
+    inject(host, "sparta")
+    found = [module.activation.get_parameter("conv2.weight").dtype for module in injected(host).values()]
+    assert found == [torch.float32] * 3 + [torch.float64]
+
+
 def test_inject_on_meta_needs_no_memory():
     with torch.device("meta"):
         host = small_host()
@@ -141,6 +149,13 @@ def test_inject_keeps_the_memory_format(arguments):
     plain = copy.deepcopy(host).to(memory_format=torch.contiguous_format)
     assert checksums(plain) == checksums(host)
     assert torch.allclose(plain(X), host(X), atol=1e-4)
+
+
+def test_a_block_that_begins_with_a_1x1_convolution_tells_no_memory_format():
+    with torch.device("meta"):
+        host: Any = timm.create_model("resnet50_cifar")
+    inject(host, "sparta", arguments={"kernel_size": 3})
+    assert all(parameter.is_contiguous() for parameter in host.parameters())
 
 
 def test_a_seed_gives_the_same_activations():
@@ -417,6 +432,11 @@ def test_a_part_of_a_set_or_two_sets_are_not_one_set():
         spec_of(host.layer4)
     with pytest.raises(SiteError, match="ModuleList does not hold one whole activation set"):
         state_of(nn.ModuleList([host, make()]))
+    own = host.layer4
+    host.layer4 = make(arguments={"hidden": 4}).layer4
+    with pytest.raises(SiteError, match="ResNet does not hold one whole activation set"):
+        spec_of(host)
+    host.layer4 = own
     eject(host.layer4)
     with pytest.raises(SiteError, match="ResNet does not hold one whole activation set"):
         state_of(host)

@@ -19,6 +19,18 @@ def test_random_start_and_projection_stay_in_ball_and_box(norm):
         assert x_adv.max() <= 1
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_random_starts_fill_the_ball_evenly(norm):
+    """A share s^d of the volume lies within the share s of the radius, and as much on one side of x as on the other."""
+    x, threat = torch.full((2000, 3, 2, 1), 0.5, dtype=torch.float64), ThreatModel(norm, 0.3)
+    delta = threat.random_start(x, torch.Generator().manual_seed(0)) - x
+    volume = (threat.distance(x + delta, x) / 0.3) ** x[0].numel()
+    for share in (0.25, 0.5, 0.75):
+        assert abs(float((volume <= share).double().mean()) - share) < 0.04
+    assert delta.mean(0).abs().max() < 0.02
+    assert (delta[:, 0] * delta[:, 1]).mean(0).abs().max() < 0.003  # no direction is likelier than another
+
+
 def test_projection_leaves_what_is_inside_alone():
     x = images() * 0.5 + 0.25
     inside = x + 0.01
@@ -53,7 +65,8 @@ def test_a_generator_gives_the_same_start():
 
 def test_parse_and_print():
     assert ThreatModel.parse("8/255").eps == pytest.approx(8 / 255)
-    assert ThreatModel.parse("0.5", norm="l2").eps == 0.5
+    assert ThreatModel.parse("1").eps == 1  # all that an image can hold
+    assert ThreatModel.parse("2.5", norm="l2", targeted=True) == ThreatModel("l2", 2.5, targeted=True)
     assert str(ThreatModel()) == "Linf 8/255"
     assert str(ThreatModel("l2", 0.5, targeted=True)) == "L2 0.5 targeted"
 
@@ -66,6 +79,7 @@ def test_parse_and_print():
             "norm is 'l1'; expected 'linf' or 'l2'",
         ),
         (lambda: ThreatModel(eps=-1), "eps is -1; expected a finite number >= 0"),
+        (lambda: ThreatModel(eps=float("inf")), "eps is inf; expected a finite number >= 0"),
         (lambda: ThreatModel.parse("eight"), "eps is 'eight'; expected a fraction such as 8/255"),
         (lambda: ThreatModel.parse("8/0"), "eps is '8/0'"),
         (lambda: ThreatModel.parse("1e400"), "eps is '1e400'; expected a fraction such as 8/255"),

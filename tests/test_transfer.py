@@ -56,7 +56,13 @@ def test_text_of_a_stranger_stays_in_its_cell():
         (("mode",), "fast", "mode is 'fast'; expected one of frozen, weights, tuned, joint, relu"),
         (("mode",), ["frozen"], "expected rows as sparta-hub writes them"),
         (("seed",), "0", "'0' is no int"),
+        (("seed",), True, "True is no int"),
         (("host",), None, "None is no str"),
+        (("recipe",), 5, "5 is no str"),
+        (("threat",), 5, "5 is no str"),
+        (("accuracies", 0, "attack"), 5, "5 is no str"),
+        (("accuracies", 0, "correct"), 1.5, "1.5 is no int"),
+        (("accuracies", 0, "images"), "9", "'9' is no int"),
         (("epochs",), "many", "could not convert"),
         (("accuracies",), 5, "not iterable"),
         (("accuracies", 0, "percent"), None, "TypeError"),
@@ -74,6 +80,11 @@ def test_something_else_is_refused(path, value, message):
     del inner[path[-1]]
     with pytest.raises(ArtifactError, match=f"KeyError: '{path[-1]}'"):
         read_transfers(changed)
+
+
+def test_what_attacks_ran_on_is_text():
+    with pytest.raises(ArtifactError, match="5 is no str"):
+        read_transfers([rows()[0] | {"ran_on": 5}])
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [1], {"a": 1}])

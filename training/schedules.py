@@ -18,9 +18,9 @@ def factor(schedule: Schedule, step: int, steps: int, steps_per_epoch: float) ->
         steps_per_epoch: for milestones and warm-up, which are in epochs.
     """
     warmup = min(schedule.warmup * steps_per_epoch, steps)
-    if step < warmup:
-        return (step + 1) / max(warmup, 1) * _shape(schedule, 0, steps, 0.0, steps_per_epoch)
     left = steps - math.ceil(warmup)
+    if step < warmup:
+        return min(1.0, (step + 1) / warmup) * _shape(schedule, 0, max(left, 1), 0.0, steps_per_epoch)
     return _shape(schedule, step - math.ceil(warmup), left, step / steps_per_epoch, steps_per_epoch)
 
 
@@ -28,7 +28,7 @@ def _shape(schedule: Schedule, step: int, steps: int, epoch: float, steps_per_ep
     match schedule.kind:
         case "one_cycle" | "cyclic":
             peak = (0.5 if schedule.kind == "cyclic" else schedule.rise) * steps
-            return min((step + 1) / peak, 1.0) if step < peak else max(0.0, (steps - step) / (steps - peak))
+            return min((step + 1) / peak, 1.0) if step < peak else (steps - step) / (steps - peak)
         case "one_cycle_by_epoch":
             return _by_epoch(int(step / steps_per_epoch), math.ceil(steps / steps_per_epoch), schedule.rise)
         case "multistep":

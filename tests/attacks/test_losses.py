@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from sparta_hub.attacks import LOSSES, uniform_wrong_class
-from sparta_hub.attacks.losses import ce, dlr, margin, reached
+from sparta_hub.attacks.losses import ce, dlr, margin, objective, reached
 from sparta_hub.attacks.targets import ranked_wrong_class
 from sparta_hub.errors import AttackError
 
@@ -49,6 +49,20 @@ def test_too_few_classes_are_refused(loss, targeted, classes):
         LOSSES[loss](torch.zeros(4, classes), torch.zeros(4, dtype=torch.long), targeted)
 
 
+@pytest.mark.parametrize("label", [-1, 4])
+def test_the_first_class_that_the_model_does_not_have_is_refused(label):
+    with pytest.raises(
+        AttackError, match=f"y ranges from {min(label, 0)} to {max(label, 0)}; this model has classes 0"
+    ):
+        objective(lambda x: LOGITS, torch.tensor([0, label]), False, "ce")(LOGITS)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("logits", [LOGITS[:1], LOGITS[:, :, None]])
+def test_what_is_not_a_row_of_logits_an_image_is_refused(logits):
+    with pytest.raises(AttackError, match=r"Logits are \(.*\) for 2 images; an attack expects \(B, classes\) with 2"):
+        objective(lambda x: logits, Y, False, "ce")(LOGITS)  # pyright: ignore[reportArgumentType]
+
+
 def test_a_wrong_class_is_wrong_and_every_one_comes_up_as_often():
     y = torch.arange(5).repeat(4000)
     wanted = uniform_wrong_class(y, 5, generator=torch.Generator().manual_seed(0))
@@ -63,5 +77,6 @@ def test_a_wrong_class_is_wrong_and_every_one_comes_up_as_often():
 
 def test_ranked_wrong_classes_leave_out_the_true_one():
     assert [ranked_wrong_class(LOGITS, Y, rank).tolist() for rank in (1, 2, 3)] == [[2, 0], [1, 1], [3, 3]]
-    with pytest.raises(AttackError, match="rank is 4; expected 1 to 3 for 4 classes"):
-        ranked_wrong_class(LOGITS, Y, 4)
+    for rank in (0, 4):
+        with pytest.raises(AttackError, match=f"rank is {rank}; expected 1 to 3 for 4 classes"):
+            ranked_wrong_class(LOGITS, Y, rank)

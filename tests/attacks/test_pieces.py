@@ -20,7 +20,19 @@ from sparta_hub.attacks import (
 )
 from sparta_hub.attacks.apgd import checkpoints
 from sparta_hub.attacks.fab import _onto
-from sparta_hub.attacks.square import HALVINGS, _bump, _change_l2, _change_linf, _grid, _side, _stripes
+from sparta_hub.attacks.square import (
+    HALVINGS,
+    _bump,
+    _change_l2,
+    _change_linf,
+    _corner,
+    _grid,
+    _inside,
+    _placed,
+    _side,
+    _signs,
+    _stripes,
+)
 from sparta_hub.errors import AttackError
 
 SIXTEEN, EIGHT, FOUR = (ThreatModel("linf", n / 255) for n in (16, 8, 4))
@@ -171,6 +183,76 @@ def test_squares_begin_at_the_edge_of_the_ball_and_stay_there():
     assert not torch.equal(moved, grid)
 
 
+def test_the_l2_grid_is_five_bumps_to_a_side_all_of_one_length():
+    x = torch.full((2, 3, 10, 10), 0.5, dtype=torch.float64)
+    delta = _grid(x, ThreatModel("l2", 0.7), torch.Generator().manual_seed(0)) - x
+    lengths = delta.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).norm(dim=4)
+    assert torch.allclose(lengths, torch.full((2, 3, 5, 5), 0.7 / 75**0.5, dtype=torch.float64))
+
+
+def test_a_square_of_l2_is_emptied_and_another_bent_with_its_length_and_what_was_left():
+    x, threat = torch.full((4, 3, 12, 12), 0.5, dtype=torch.float64), ThreatModel("l2", 0.7)
+    delta = 0.5 * (_grid(x, threat, torch.Generator().manual_seed(0)) - x)  # so that much of ε is left
+    draws = torch.Generator().manual_seed(1)
+    to, away = _corner(x, 4, draws), _corner(x, 4, draws)
+    bumps, signs = _placed(x, to, 4, draws), _signs((4, 3, 1, 1), x, draws)
+    expected = delta.clone()
+    for b in range(4):
+        new, old = _inside(x, to, 4)[b, 0], _inside(x, away, 4)[b, 0]
+        left = 0.7**2 - delta[b].square().sum()
+        for c in range(3):
+            length = (delta[b, c, new | old].square().sum() + left / 3).sqrt()
+            bent = delta[b, c] * new / (delta[b, c] * new).norm() + signs[b, c] * bumps[b, 0]
+            expected[b, c, old] = 0
+            expected[b, c, new] = (length * bent / (bent * new).norm())[new]
+    moved = _change_l2(x + delta, x, 4, threat, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(moved - x, expected)
+
+
+def test_squares_lie_anywhere_and_bumps_both_ways():
+    x, generator = torch.zeros(400, 1, 7, 7), torch.Generator().manual_seed(0)
+    for where in _corner(x, 3, generator):
+        assert set(where.flatten().tolist()) == {0, 1, 2, 3, 4}
+    corner = torch.zeros(400, 1, 1, 1, dtype=torch.int64), torch.zeros(400, 1, 1, 1, dtype=torch.int64)
+    turned = sum(torch.equal(one[0, :3, :3], _bump(3, x).T) for one in _placed(x, corner, 3, generator))
+    assert 150 < turned < 250
+
+
+def test_square_asks_no_image_more_often_than_it_may_and_none_that_is_broken():
+    model, x, y = problem()
+    away = distances(model, x, "linf")
+    asked, held = [], []
+
+    class Counted(torch.nn.Module):
+        def forward(self, x):
+            asked.append(len(x))
+            logits = model(x)
+            held.append(int((logits.argmax(1) == y[0]).sum()))
+            return logits
+
+    x, y = x[y == y[0]], y[y == y[0]]
+    square(Counted(), x, y, ThreatModel("linf", 1e-6), queries=7)
+    assert asked == [len(x)] * 7
+    asked.clear()
+    held.clear()
+    square(Counted(), x, y, ThreatModel("linf", 1.5 * float(away.median())), queries=50)
+    assert asked[1:] == [count for count in held if count][: len(asked) - 1]
+    assert len({*asked}) > 1, "some fell on the way"
+    asked.clear()
+    square(Counted(), x, 1 - y, ThreatModel("linf", 1e-6), queries=7)
+    assert asked == [len(x)], "all were wrong before the first change"
+
+
+def test_squares_begin_as_large_as_they_are_told():
+    model, x, y = problem()
+    stripes, changed = (
+        square(model, x, y, ThreatModel("linf", 1e-6), queries=n, area=1 / 36, loss="ce") for n in (1, 2)
+    )
+    pixels = (stripes != changed).any(1).flatten(1).sum(1)
+    assert (pixels <= 1).all()
+    assert (pixels == 1).any()
+
+
 def test_the_bump_has_two_halves_of_opposite_sign_and_length_1():
     for side in (1, 2, 3, 5, 8):
         eta = _bump(side, torch.zeros(1, dtype=torch.float64))
@@ -195,6 +277,7 @@ def test_squares_shrink_on_the_papers_schedule_stretched_to_the_budget():
         (pgd, {"step_size": -2 / 255}, "step_size is -0.00784.*; expected a finite number above 0"),
         (pgd, {"step_size": 0}, "step_size is 0;"),
         (pgd, {"step_size": float("nan")}, "step_size is nan;"),
+        (pgd, {"step_size": float("inf")}, "step_size is inf;"),
         (mpgd, {"step_size": -1}, "step_size is -1;"),
         (cw, {"learning_rate": -1}, "learning_rate is -1;"),
         (cw, {"initial_c": 0}, "initial_c is 0;"),
@@ -215,8 +298,24 @@ def test_a_model_without_gradients_is_an_error_that_says_so(cut):
         def forward(self, x):
             return model(cut(x))
 
-    with pytest.raises(AttackError, match="logits have no gradient with respect to the images: .*square needs no grad"):
-        pgd(Cut(), x, y, ThreatModel("linf", 0.1))
+    for _ in range(2):  # logits that have no gradient in the images, then none at all
+        with pytest.raises(AttackError, match="logits have no gradient with respect to the images: .*square needs no"):
+            pgd(Cut(), x, y, ThreatModel("linf", 0.1))
+        model.requires_grad_(False)
+
+
+def test_one_gradient_on_the_way_that_is_not_a_number_is_an_error():
+    plane, x, y = problem()
+    calls = []
+
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            calls.append(x)
+            return plane(x) + (0 * x.sum()).abs().sqrt() if len(calls) == 2 else plane(x)
+
+    with pytest.raises(AttackError, match="gradient that is not a finite number"):
+        pgd(Broken(), x, y, ThreatModel("linf", 0.1), steps=4)
+    assert len(calls) == 4, "asked once, at the end"
 
 
 def test_attacked_images_are_cut_out_of_the_graph_of_the_images():
@@ -234,13 +333,25 @@ class Apart(torch.nn.Module):
 
 def test_no_targeted_restart_takes_back_an_error_that_another_start_made():
     x, threat = torch.full((64, 1, 1, 1), 0.39), ThreatModel("linf", 0.02, targeted=True)
-    once, often = (
-        Apart()(pgd(Apart(), x, torch.full((64,), 2), threat, steps=1, step_size=1e-4, restarts=n)).argmax(1)
-        for n in (1, 8)
+    wanted = torch.full((64,), 2)
+    ends = torch.stack(
+        [Apart()(pgd(Apart(), x, wanted, threat, steps=1, step_size=1e-4, restarts=n)).argmax(1) for n in range(1, 9)]
     )
-    assert 0 < once.sum() < 32
-    assert (often[once == 1] == 1).all()
-    assert often.sum() > once.sum()
+    assert 0 < ends[0].sum() < 32
+    assert (ends.diff(dim=0) >= 0).all()
+    assert ends[-1].sum() > ends[0].sum()
+
+
+def test_an_image_that_has_fallen_is_not_begun_anew():
+    x, y, threat = torch.full((64, 1, 1, 1), 0.39), torch.zeros(64, dtype=torch.int64), ThreatModel("linf", 0.02)
+    sizes = []
+    fallen = [
+        int(Apart()(pgd(Apart(), x, y, threat, steps=1, step_size=1e-4, restarts=n)).argmax(1).sum())
+        for n in range(1, 5)
+    ]
+    pgd(Apart(), x, y, threat, steps=1, step_size=1e-4, restarts=5, watch=lambda _, value: sizes.append(len(value)))
+    assert sizes == [64, *(64 - count for count in fallen)]
+    assert 0 < fallen[0] < fallen[-1]
 
 
 def test_fab_looks_at_the_best_classes_only():

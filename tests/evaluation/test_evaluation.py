@@ -128,12 +128,13 @@ def test_an_attack_that_leaves_the_ball_breaks_nothing_and_is_reported(cheat):
     assert f"warning: {report.outside} attacked images lay outside the ball or the box" in report.table()
 
 
-def test_an_attack_that_leaves_the_box_is_caught():
-    def below(model, x, y, threat):
-        return x - threat.eps
+@pytest.mark.parametrize(("side", "outside"), [(-1, (True, False, False)), (1, (False, True, False))])
+def test_an_attack_that_leaves_the_box_is_caught(side, outside):
+    def beyond(model, x, y, threat):
+        return x + side * threat.eps
 
-    report = run([Attack("below", below, LINF)], data=grey([2, 250, 120]))
-    assert report.outcome.attacks[0].outside == (True, False, False)
+    report = run([Attack("beyond", beyond, LINF)], data=grey([2, 252, 120]))
+    assert report.outcome.attacks[0].outside == outside
 
 
 def test_success_is_what_the_evaluator_sees_not_what_the_attack_saw():
@@ -185,6 +186,12 @@ def test_logits_that_are_not_finite_count_as_wrong_not_as_robust():
 
     assert list(run([], Masks()).outcome.correct) == RIGHT  # a class that is never chosen is no fault
 
+    class Knows(Threshold):
+        def forward(self, x):
+            return torch.cat([super().forward(x), torch.full((len(x), 1), float("nan"))], 1)
+
+    assert not any(run([], Knows()).outcome.correct)  # measured all the same: not all of its logits are NaN
+
 
 class Noisy(Threshold):
     def forward(self, x):
@@ -196,6 +203,24 @@ def test_the_seed_decides_what_a_random_model_predicts():
     first = run([pgd_attack()], Noisy())
     assert outcome(first) == outcome(run([pgd_attack()], Noisy()))
     assert any(outcome(first) != outcome(run([pgd_attack()], Noisy(), seed=seed)) for seed in range(1, 5))
+
+
+def test_every_batch_has_random_numbers_of_its_own():
+    drawn, predicted = [], []
+
+    class Draws(Threshold):
+        def forward(self, x):
+            predicted.append(float(torch.rand(())))
+            return super().forward(x)
+
+    def note(model, x, y, threat, generator):
+        drawn.append(float(torch.rand((), generator=generator)))
+        return x
+
+    run([], Draws())
+    assert len({*predicted[1:]}) == 3  # before them one image was looked at
+    run([Attack("note", note, LINF)])
+    assert len({*drawn}) == len(drawn) == 3
 
 
 @pytest.mark.parametrize(
@@ -350,6 +375,27 @@ def test_what_attacks_run_on_is_chosen_once_on_a_machine(tmp_path, elsewhere):
     assert resumed.provenance[-1] == whole.provenance[0]
 
 
+def test_where_batches_were_evaluated_stays_with_them(tmp_path):
+    calls, part = [], tmp_path / "report.json.part0"
+
+    def interrupted(model, x, y, threat):
+        calls.append(len(x))
+        if len(calls) in (2, 4):
+            raise KeyboardInterrupt
+        return x
+
+    attacks = [Attack("twice", interrupted, LINF)]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(attacks, out=tmp_path / "report.json")
+        if len(calls) == 2:
+            part.write_text(json.dumps(json.loads(part.read_text()) | {"provenance": [{"hardware": "another"}]}))
+    first, second = run(attacks, out=tmp_path / "report.json").provenance
+    assert len(calls) == 2 + 2 + 1, "three batches, none of them twice"
+    assert first == {"hardware": "another"}
+    assert second["torch"] == torch.__version__
+
+
 def other_weights():
     model = small_net()
     with torch.no_grad():
@@ -401,6 +447,27 @@ def test_a_damaged_part_is_refused(tmp_path):
     (tmp_path / "report.json.part0").write_text('{"format"')
     with pytest.raises(ReportError, match="part0 cannot be read as JSON .*delete it to begin again"):
         run([], out=tmp_path / "report.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"format": "sparta-hub evaluation"},
+            "format is 'sparta-hub evaluation'; expected 'sparta-hub evaluation in pr",
+        ),
+        ({"batches": []}, r"part0 holds no batches, but \[\]; delete it to begin again"),
+        ({"provenance": {}}, "part0 holds no batches"),
+        ({"batches": {"3": None}}, "part0 names a batch '3' that there is not; delete it to begin again"),
+        ({"batches": {"first": None}}, "names a batch 'first' that there is not"),
+    ],
+)
+def test_a_part_that_holds_something_else_is_refused(tmp_path, change, message):
+    protocol = run([], limit=9, batch_size=3).to_json()["protocol"]
+    part = {"format": "sparta-hub evaluation in progress", "format_version": 1, "protocol": protocol}
+    (tmp_path / "report.json.part0").write_text(json.dumps(part | {"batches": {}, "provenance": []} | change))
+    with pytest.raises(ReportError, match=message):
+        run([], limit=9, batch_size=3, out=tmp_path / "report.json")
 
 
 def one_of_two(rank, folder, queue, attacks):
@@ -462,8 +529,19 @@ def test_classes_of_model_and_data_must_agree():
         run([], small_net(), replace(noise(), y=noise().y + 2))
     with pytest.raises(AttackError, match=r"The model gives \(1, 3, 6, 6\) for 1 images; expected logits"):
         run([], nn.Identity(), noise())
-    with pytest.raises(DataError, match="limit=0; expected 1 or more"):
-        run([], limit=0)
+    with pytest.raises(DataError, match="The model gives 4 logits and noise has"):
+        run([], small_net(), replace(noise(), y=noise().y - 9))
+    form = r"The model gives \({}\) for 1 images; expected logits \(1, 2 classes or more\)"
+    with pytest.raises(AttackError, match=form.format("1, 1")):
+        run([], nn.Sequential(nn.Flatten(), nn.Linear(12, 1)))
+    with pytest.raises(AttackError, match=form.format("2, 2")):
+        run([], nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Unflatten(1, (2, 2)), nn.Flatten(0, 1)))
+    for few in ({"limit": 0}, {"batch_size": 0}):
+        with pytest.raises(DataError, match=r"There are 10 images, batch_size=\d, limit=.*; expected 1 or more"):
+            run([], **few)
+    nothing = Images(torch.zeros(0, 3, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), "nothing")
+    with pytest.raises(DataError, match="There are 0 images"):
+        evaluate(Threshold(), nothing, [], batch_size=4, seed=0)
 
 
 def test_arguments_must_be_plain_so_that_the_record_can_hold_them():
@@ -492,19 +570,28 @@ def test_reports_come_back_from_json_and_nothing_else_does():
         (("format",), "other", "format is 'other'; expected 'sparta-hub evaluation'"),
         (("extra",), 1, "the report has unknown keys"),
         (("protocol", "images"), "10", "protocol.images is '10'; expected an integer"),
+        (("protocol", "images"), 0, "protocol.images is 0; expected an integer, and at least 1"),
         (("protocol", "cascade"), 0, "protocol.cascade is 0; expected true or false"),
         (("protocol", "speed"), "quick", "protocol.speed is 'quick'; expected 'exact' or 'fast'"),
         (("protocol", "attacks", 0, "threat", "eps"), -1, "An attack is described as .*eps is -1"),
+        (("protocol", "attacks", 0, "threat", "eps"), "8", "A threat is .*expected a number eps"),
+        (("protocol", "attacks", 0, "threat", "targeted"), 0, "A threat is .*and targeted true or false"),
+        (("protocol", "attacks", 0, "function"), 5, "The function of an attack is 5; expected a text"),
         (("outcome", "correct"), "ff", "correct is 'ff'; expected 10 bits, as 4 hexadecimal digits"),
         (("outcome", "correct"), "ffff", "expected 10 bits"),
         (("outcome", "correct"), "zz00", "expected 10 bits"),
         (("outcome", "correct"), "0180", "attacked though it was misclassified"),
         (("outcome", "attacks", 0, "attacked"), "0000", "An image that was not attacked is broken"),
         (("outcome", "attacks", 0, "broken"), "0000", "but the flags of the images amount to"),
+        (("outcome", "attacks", 0, "outside"), "0040", "An image that was not attacked is broken, or one whose attack"),
+        (("outcome", "attacks", 0, "outside"), "2000", "or one whose attack left the ball is"),
         (("outcome", "attacks", 0, "forwards"), -1, "forwards is -1; expected a number >= 0"),
+        (("outcome", "attacks", 0, "forwards"), 1.5, "forwards is 1.5; expected a number >= 0"),
+        (("outcome", "attacks", 0, "backwards"), 10**18, "backwards is 10+; expected a number >= 0"),
         (("outcome", "attacks"), [], "expected a list of 1"),
         (("summary", "worst_case", "percent"), 99.0, "The summary says"),
         (("provenance",), {}, "provenance is {}; expected a list"),
+        (("provenance",), ["here"], "provenance is .*; expected a list of objects"),
     ],
 )
 def test_a_wrong_record_is_refused(place, value, message):
@@ -530,6 +617,9 @@ def test_export_for_robustbench():
     automatic = run([replace(pgd_attack(ThreatModel("l2", 0.5)), name="autoattack")])
     entry = automatic.to_model_info(**who, architecture="R", additional_data=True, external=12.3)
     assert (entry["eps"], entry["autoattack_acc"], entry["external"]) == ("0.5", entry["reported"], "12.30")
+    faulty = [replace(pgd_attack(), name="thesis-aa"), Attack("far", lambda model, x, y, threat: 1 - x, LINF)]
+    entry = run(faulty).to_model_info(**who, architecture="R", additional_data=True, reported=50.5)
+    assert (entry["autoattack_acc"], entry["reported"], entry["unreliable"]) == ("40.00", "50.50", True)
     with pytest.raises(ReportError, match="The report has Linf 8/255 targeted; an entry of RobustBench"):
         run([pgd_attack(replace(LINF, targeted=True))]).to_model_info(**who, architecture="R", additional_data=False)
 

@@ -1,6 +1,7 @@
 """Paired gains: by value, against the literature's own table, and refused where nothing can be paired."""
 
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -49,23 +50,39 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.92 < hits / 400 < 0.98
 
 
-def test_reports_are_compared_image_by_image_and_only_if_they_pair():
+def report(seed: int):
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (12, 3, 4, 4), dtype=torch.uint8, generator=generator)
     data = Images(x, torch.arange(12) % 3, "tiny", ("a", "b", "c"))
+    linear = nn.Linear(48, 3)
+    nn.init.normal_(linear.weight, generator=torch.Generator().manual_seed(seed))
+    model, attack = nn.Sequential(nn.Flatten(), linear), Attack("fgsm", fgsm, ThreatModel(eps=1 / 255), {})
+    return evaluate(model, data, [attack], batch_size=5, seed=0, name=f"model {seed}")
 
-    def report(seed: int, limit: int | None = None):
-        linear = nn.Linear(48, 3)
-        nn.init.normal_(linear.weight, generator=torch.Generator().manual_seed(seed))
-        model = nn.Sequential(nn.Flatten(), linear)
-        attack = Attack("fgsm", fgsm, ThreatModel(eps=1 / 255), {})
-        return evaluate(model, data, [attack], batch_size=5, seed=0, limit=limit, name=f"model {seed}")
 
+def test_reports_are_compared_image_by_image():
     one, two = report(1), report(2)
     clean, attacked, worst = gains(one, two)
     assert (clean.attack, attacked.attack) == ("clean", "fgsm, Linf 1/255")
     assert clean.points == pytest.approx(one.clean.percent - two.clean.percent, abs=0.02)
     assert attacked.points == pytest.approx(one.robust(0).percent - two.robust(0).percent, abs=0.02)
     assert replace(worst, attack=attacked.attack) == attacked  # there is one attack only
-    with pytest.raises(ReportError, match="model 1 was evaluated with images 12 and model 2 with 9; expected the same"):
-        gains(one, replace(two, protocol=replace(two.protocol, images=9)))
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "other"),
+    [
+        ("images", 12, 9),
+        ("data_sha256", r"\w{64}", "other"),
+        ("batch_size", 5, 6),
+        ("seed", 0, 1),
+        ("cascade", False, True),
+        ("attacks", r"\(AttackSettings.*\)", ()),
+    ],
+)
+def test_reports_of_other_images_batches_or_attacks_do_not_pair(name, seen, other):
+    one = report(1)
+    two = replace(one, protocol=replace(one.protocol, model="model 2", **{name: other}))
+    message = f"model 1 was evaluated with {name} {seen} and model 2 with {re.escape(str(other))}; expected the same"
+    with pytest.raises(ReportError, match=message):
+        gains(one, two)

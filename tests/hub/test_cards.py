@@ -1,6 +1,7 @@
 """Text of a stranger on a card is text: no HTML, link, code, table or metadata of its own."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparta_hub.cards import _escape, plain_card, render_card
+from sparta_hub.errors import ArtifactError
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, Origin, SiteSpec
 from sparta_hub.transfer import Transfer
 
@@ -131,6 +133,28 @@ def test_the_metadata_names_data_as_the_hub_does_and_every_condition_of_a_figure
         {"n_examples": 10, "attack": "pgd, Linf 8/255", "seed": 3, **threat},
     ]
     assert f"first 10 images of {dataset}'s test split" in card
+
+
+@pytest.mark.parametrize(
+    ("host", "other"), [("resnet18_cifar", "resnet34_cifar"), ("resnet34_cifar", "resnet18_cifar")]
+)
+def test_figures_come_in_the_units_that_the_card_says_and_the_example_with_another_host(host, other):
+    origin = Origin(host, 10, 32, "s", "d", "t")
+    found: dict[str, Any] = with_rows("clean")
+    found["training"]["seconds"] = 5400
+    found["overhead"] |= {"parameters": 811_528, "host_parameters": 11_173_962, "train": 1.204}
+    spec = replace(config("x").activation, origin=origin)
+    card = flat(render_card("n", ArtifactConfig(spec, {}, ""), found, values=1))
+    assert "90 minutes on x" in card
+    assert "of 11,173,962 parameters the set adds 811,528 (+7.3 %)" in card
+    assert "a training step 1.20 times" in card
+    assert f'sparta_hub.load("n", model="{other}"' in card
+
+
+def test_a_card_without_an_origin_is_refused():
+    spec = replace(config("x").activation, origin=None)
+    with pytest.raises(ArtifactError, match="n has no origin in its config; a card cannot say where it was trained"):
+        render_card("n", ArtifactConfig(spec, {}, ""), results("x"), values=1)
 
 
 @pytest.mark.parametrize("family", ["sparta\n---\nx: y", "!!python/object:os", "- a", "'", "{", "#"])

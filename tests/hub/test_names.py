@@ -64,6 +64,8 @@ def test_info_tells_spec_and_results():
         ("./nowhere", "./nowhere is no folder; expected one with config.json and activations.safetensors"),
         (Path("nowhere/at/all"), "is no folder"),
         ("../../../nowhere", "is no folder"),
+        ("~/nowhere", "~/nowhere is no folder; expected one with config.json"),
+        ("runs\\mine", r"runs\\mine is no folder; expected one with config.json"),
         ("", "Nothing is called ''"),
         ("a" * 300, r"Nothing is called 'a+\.\.\.\. Expected a folder"),
         ("a\0b", r"Nothing is called 'a\\x00b'"),

@@ -12,9 +12,10 @@ import sparta_hub
 from sparta_hub.artifacts import sha256_of
 from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, SpartaError
 from sparta_hub.hub import resolve
+from sparta_hub.hub.contents import refuse_secrets
 from sparta_hub.saving import save_model
 from tests.conftest import small_host
-from tests.hub.conftest import REPO
+from tests.hub.conftest import REPO, put
 
 
 def test_a_repository_is_the_folder_and_a_card_in_one_commit(hub, cache, artifact):
@@ -41,6 +42,7 @@ def test_pushing_again_changes_nothing_and_less_deletes_old_weights(hub, artifac
     assert sparta_hub.push_to_hub(artifact, REPO, tags=["v1"]).commit == first.commit
     HfApi().upload_file(path_or_fileobj=b"x", path_in_repo="notes.txt", repo_id=REPO)
     second = sparta_hub.push_to_hub(sparta_hub.load(artifact), REPO, tags=["v2"])
+    assert hub.repos["model", REPO].tags == {"v1": first.commit, "v2": second.commit}
     tree = hub.repos["model", REPO].commits[second.commit].tree
     assert tree.keys() == {"README.md", "config.json", "activations.safetensors", ".gitattributes", "notes.txt"}
     with pytest.raises(HubError, match=f"The tag v1 is at commit {first.commit} already, and tags do not move"):
@@ -58,6 +60,22 @@ def test_authors_are_known_to_the_hub_alone():
         sparta_hub.list_models(author="me")
 
 
+def test_a_tag_at_what_this_push_has_replaced_stays_and_is_said(hub, artifact):
+    first = sparta_hub.push_to_hub(artifact, REPO, tags=["v1"])
+    with pytest.raises(
+        HubError, match=rf"Pushed as commit \w{{40}}, but the tag v1 stays at {first.commit}; choose an"
+    ):
+        sparta_hub.push_to_hub(sparta_hub.load(artifact), REPO, tags=["v1"])
+
+
+def test_figures_that_a_set_no_longer_has_are_deleted(hub, artifact, copied):
+    put(copied, {"remark": "measured"})
+    before, after = (sparta_hub.push_to_hub(folder, REPO).commit for folder in (copied, artifact))
+    commits = hub.repos["model", REPO].commits
+    assert "results.json" in commits[before].tree
+    assert "results.json" not in commits[after].tree
+
+
 def test_private_branch_and_pull_request(hub, artifact, as_bob, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     sparta_hub.push_to_hub(artifact, REPO, private=True, revision="dev")
@@ -73,6 +91,8 @@ def test_private_branch_and_pull_request(hub, artifact, as_bob, monkeypatch):
     assert repo.branches["refs/pr/1"] == proposed.commit != repo.branches["main"]
     with pytest.raises(HubError, match="leave revision and tags out"):
         sparta_hub.push_to_hub(artifact, REPO, create_pr=True, revision="dev")
+    with pytest.raises(HubError, match="leave revision and tags out"):
+        sparta_hub.push_to_hub(artifact, REPO, create_pr=True, tags=["v1"])
 
 
 def test_a_dry_run_says_everything_and_sends_nothing(hub, artifact):
@@ -152,11 +172,14 @@ CARD = "---\nlibrary_name: sparta-hub\n---\n"
     [
         (write("pytorch_model.bin", pickle.dumps({})), "pytorch_model.bin is a pickle or may hold one, which is never"),
         (write("LICENSE", pickle.dumps({})), "LICENSE is a pickle or may hold one"),
+        (write("LICENSE", b"PK\x03\x04 a zip, as torch.save writes"), "LICENSE is a pickle or may hold one"),
         (write("best.ckpt", "x"), "best.ckpt is a pickle"),
+        (write("BEST.CKPT", "x"), "BEST.CKPT is a pickle"),
         (write("model.pt", "x"), "model.pt is a pickle"),
         (listed, "config.json lists model.pt; a published artifact has no such files"),
         (write("train.py", "print()"), "train.py is not expected in what is published; take it out of"),
         (write(".env", "A=1"), ".env is not expected"),
+        (write(".hidden/x.png", b"\x89PNG\r\n\x1a\n"), ".hidden/x.png is not expected"),
         (write(".git/config", "x"), ".git/config is not expected"),
         (write("more/notes.md", "x"), "more/notes.md is not expected"),
         (write("x.png", "<script>"), "x.png is no PNG image"),
@@ -164,6 +187,7 @@ CARD = "---\nlibrary_name: sparta-hub\n---\n"
         (write("README.md", CARD + f"token: {SECRET}"), "README.md holds a Hugging Face token, or what looks like one"),
         (write("README.md", CARD + KEY), "README.md holds a private key"),
         (write("README.md", CARD + "ghp_" + "x1" * 18), "README.md holds a GitHub token"),
+        (write("README.md", CARD + "github_pat_" + "x1_" * 12), "README.md holds a GitHub token"),
         (write("README.md", CARD + "AKIA" + "Z" * 16), "README.md holds an AWS key"),
         (write("README.md", CARD + f"my {os.environ['HF_TOKEN']}"), "README.md holds the token that is in use"),
         (in_results(SECRET), "results.json holds a Hugging Face token"),
@@ -187,6 +211,13 @@ def test_what_must_not_be_published_is_refused_before_anything_is_sent(hub, copi
         sparta_hub.push_to_hub(copied, REPO)
     assert SECRET not in str(caught.value)
     assert not hub.log
+
+
+def test_weights_may_look_like_a_secret_and_their_header_may_not():
+    header, weights = f'{{"note": "{SECRET}"}}'.encode(), SECRET.encode()
+    refuse_secrets("a.safetensors", (2).to_bytes(8, "little") + b"{}" + weights)
+    with pytest.raises(HubError, match="a.safetensors holds a Hugging Face token"):
+        refuse_secrets("a.safetensors", len(header).to_bytes(8, "little") + header)
 
 
 @pytest.mark.parametrize("name", ["tiny", "acme/tiny@v1", "../x", "a/../b", "acme/..", "https://x.y/a/b"])

@@ -1,7 +1,9 @@
 """The checkpoint file: strict when read, whole or not there when written, also on a full disk."""
 
 import multiprocessing
+import os
 import resource
+import stat
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,21 @@ def test_what_is_written_is_read(tmp_path):
     assert torch.equal(found.part("model")["a"], torch.arange(3) / 3)
     assert found.part("model").keys() == {"a", "b.c"}
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is_and_then_that_is_too(tmp_path, monkeypatch):
+    """Else a machine that loses its power could have the new name with nothing in it."""
+    events, fsync, replace = [], os.fsync, Path.replace
+
+    def synced(number):
+        found = os.fstat(number)
+        events.append("folder" if stat.S_ISDIR(found.st_mode) else found.st_size)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", lambda self, target: (events.append("name"), replace(self, target))[1])
+    write_checkpoint(tmp_path, checkpoint())
+    assert events == [(tmp_path / NAME).stat().st_size, "name", "folder"]
 
 
 def test_damage_is_told_apart(tmp_path):

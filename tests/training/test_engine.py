@@ -219,32 +219,6 @@ def test_a_used_up_budget_stops_at_once_and_the_run_goes_on_later(tiny, tmp_path
     assert go(tiny, tmp_path).step == 8
 
 
-def test_a_validation_that_does_not_fit_into_the_budget_is_left_for_later(tiny, tmp_path, monkeypatch):
-    go(tiny, tmp_path / "whole")
-    stop = Stop()
-    measure = engine.measure
-
-    def slow(*arguments):
-        time.sleep(2)
-        return measure(*arguments)
-
-    monkeypatch.setattr(engine, "measure", slow)
-    step, calls = engine.train_step, count()
-
-    def timed(*arguments, **more):
-        if next(calls) == 5:  # after the first validation, which took two seconds
-            stop.deadline = time.monotonic() + 1.5
-        return step(*arguments, **more)
-
-    monkeypatch.setattr(engine, "train_step", timed)
-    outcome = go(tiny, tmp_path / "parts", stop=stop)
-    assert outcome.reason == "the time budget is used up"
-    assert 6 <= outcome.step <= 8
-    assert len(read_checkpoint(tmp_path / "parts").progress.history) == 1
-    go(tiny, tmp_path / "parts")
-    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
-
-
 class Clock:
     """Time that passes only where a test says so, in seconds."""
 
@@ -262,6 +236,26 @@ class Clock:
             return function(*arguments, **more)
 
         monkeypatch.setattr(owner, name, timed)
+
+
+def test_a_validation_that_does_not_fit_into_the_budget_is_left_for_later(tiny, tmp_path, monkeypatch):
+    go(tiny, tmp_path / "whole")
+    clock, stop = Clock(monkeypatch), Stop()
+    clock.let_pass(monkeypatch, engine, "train_step", [0.01])
+    clock.let_pass(monkeypatch, engine, "measure", [2])
+    step, calls = engine.train_step, count()
+
+    def timed(*arguments, **more):
+        if next(calls) == 5:  # after the first validation, which took two seconds
+            stop.deadline = clock.now + 1.5
+        return step(*arguments, **more)
+
+    monkeypatch.setattr(engine, "train_step", timed)
+    outcome = go(tiny, tmp_path / "parts", stop=stop)
+    assert (outcome.step, outcome.reason) == (8, "the time budget is used up")
+    assert len(read_checkpoint(tmp_path / "parts").progress.history) == 1
+    go(tiny, tmp_path / "parts")
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("budget", "steps"), [(15, 8), (8.15, 2)])

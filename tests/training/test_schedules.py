@@ -87,9 +87,24 @@ def test_warm_up_rises_to_the_schedule_which_has_the_rest_of_the_run():
     seen = factors(Schedule("cosine", warmup=2))
     assert seen[:20] == pytest.approx([(k + 1) / 20 for k in range(20)])
     assert seen[20:] == pytest.approx([(1 + math.cos(math.pi * k / 80)) / 2 for k in range(80)])
+    cyclic = factors(Schedule("one_cycle", rise=0.25, warmup=2))  # which begins at 1 / 20 and has 80 steps
+    assert cyclic[:20] == pytest.approx([(k + 1) / 20 / 20 for k in range(20)])
+    assert cyclic[20:] == pytest.approx(factors(Schedule("one_cycle", rise=0.25), steps=80))
     late = factors(Schedule("multistep", milestones=(3,), warmup=2))
     assert late[19:30] == [1] * 11
     assert late[30] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("warmup", "rising"), [(0.5, [0.4, 0.8, 1]), (0.1, [1]), (9, [k / 10 for k in range(1, 11)])])
+def test_a_warm_up_of_parts_of_steps_or_longer_than_the_run_never_goes_beyond_1(warmup, rising):
+    """Five steps are an epoch, and ten the run; the schedule proper has those that no warm-up has touched."""
+    seen, left = factors(Schedule("cosine", warmup=warmup), steps=10, per_epoch=5), 10 - len(rising)
+    assert seen == pytest.approx([*rising, *((1 + math.cos(math.pi * k / left)) / 2 for k in range(left))])
+
+
+def test_one_cycle_by_epoch_rounds_to_whole_epochs():
+    schedule = Schedule("one_cycle_by_epoch", rise=0.3)
+    assert factors(schedule, steps=59, per_epoch=3.0) == factors(schedule, steps=60, per_epoch=3.0)[:59]
 
 
 def test_epsilon_grows_linearly_and_stays():

@@ -58,6 +58,13 @@ def test_running_statistics_move_once_a_step():
     assert model[1].track_running_stats
 
 
+def test_a_batchnorm_without_running_statistics_stays_without():
+    model = network().train()
+    model[1].track_running_stats = False
+    made("standard", awp=GAMMA).loss(model, batch(), SMOOTHED)
+    assert [model[1].track_running_stats, model[4].track_running_stats] == [False, True]
+
+
 def test_what_is_frozen_or_unused_is_not_perturbed():
     model = network().train()
     model[0].weight.requires_grad_(False)
@@ -95,6 +102,18 @@ def test_autocast_sees_the_perturbed_weights():
             for gamma in (0.0, 0.3)
         ]
     assert losses[1] > losses[0] + 0.1
+
+
+def test_autocast_sees_the_own_weights_again():
+    """Its cache still holds the casts of the perturbed ones."""
+    model, now = network(dtype=torch.float32).train(), batch(dtype=torch.float32)
+    method = made("standard", awp=0.3, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        method.loss(model, now, SMOOTHED).backward()
+        method.after_backward(model)
+        inside = model.eval()(now.x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(inside, model(now.x))
 
 
 def test_optimizer_steps_from_the_own_weights():

@@ -1,5 +1,8 @@
 """Methods by name: arguments, seeds, and what is refused."""
 
+import inspect
+import math
+
 import pytest
 import torch
 from method_cases import ARGUMENTS, SMOOTHED, batch, made, network
@@ -45,6 +48,28 @@ def test_what_cannot_be_made_says_why(name, arguments, awp, message):
     with pytest.raises(SpartaError) as error:
         build_method(name, arguments, awp=awp, seed=0)
     assert message in str(error.value)
+
+
+def arguments_of(kind):
+    return [
+        (name, p.name)
+        for name, method in METHODS.items()
+        for p in inspect.signature(method).parameters.values()
+        if type(p.default) is kind
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "expected"),
+    [
+        *((*known, 0, "an integer from 1 on") for known in arguments_of(int)),
+        *((*known, value, "a finite number from 0 on")
+          for known in arguments_of(float) for value in (-0.1, math.inf, math.nan)),
+    ],
+)  # fmt: skip
+def test_every_number_of_every_method_is_looked_at(name, argument, value, expected):
+    with pytest.raises(SpartaError, match=f"{argument} is {value}; expected {expected}"):
+        build_method(name, {argument: value}, awp=0, seed=0)
 
 
 @pytest.mark.parametrize("name", [name for name in ARGUMENTS if name not in ("standard", "pgd")])

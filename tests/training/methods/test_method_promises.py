@@ -44,6 +44,13 @@ def test_images_lie_in_ball_and_box_and_keep_their_form(name, threat):
     assert x_adv.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_fgsm_sdi_starts_in_an_l2_ball_too():
+    now = batch(0, L2)
+    with torch.no_grad():
+        start = made("fgsm_sdi")._start(now, torch.ones_like(now.x))
+    torch.testing.assert_close(L2.distance(start, now.x), torch.full((len(now.x),), L2.eps, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(("name", "awp"), EVERY)
 def test_eps_0_is_the_clean_image(name, awp, norm):
