@@ -132,9 +132,11 @@ def create_host(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.
 
     Args:
         name: as timm knows it, one of the hosts above included; a tag of pretrained weights is checked, and not used.
-        num_classes: classes of its head; timm's default for that network if None.
+        num_classes: classes of its head; timm's default for that network if None, no head if 0.
         **kwargs: passed on to ``timm.create_model``.
     """
+    if num_classes is not None and (type(num_classes) is not int or num_classes < 0):
+        raise SiteError(f"num_classes is {num_classes!r}; expected a whole number, or None for {name}'s own.")
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 import sparta_hub
 from sparta_hub import hosts
 from sparta_hub.artifacts import read_artifact, read_config, sha256_of
-from sparta_hub.errors import ArtifactError, SpartaError, SpecError
+from sparta_hub.errors import ArtifactError, SiteError, SpartaError, SpecError
 from sparta_hub.saving import host_state, save_model
 from sparta_hub.surgery import state_of
 from tests.conftest import ORIGIN, small_host
@@ -88,6 +88,12 @@ def test_loading_without_host_weights_says_what_to_pass(copied):
 def test_num_classes_with_a_network_of_ones_own_is_an_error(artifact):
     with pytest.raises(SpartaError, match="call reset_classifier on your own one"):
         sparta_hub.load(artifact, model=small_host(), num_classes=3)
+
+
+def test_a_tag_of_pretrained_weights_does_not_make_an_untrained_network(artifact):
+    expected = r"model=timm.create_model\('resnet10t.c3_in1k', pretrained=True\), or 'resnet10t', untrained"
+    with pytest.raises(SiteError, match=expected):
+        sparta_hub.load(artifact, model="resnet10t.c3_in1k")
 
 
 def test_saving_a_plain_host_is_refused_and_nothing_is_written(tmp_path):

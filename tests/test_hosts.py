@@ -112,6 +112,12 @@ def test_create_host_names_the_nearest():
         create_host("resnet18_cifr")
 
 
+@pytest.mark.parametrize("count", [-1, True, "10", 2.0])
+def test_classes_are_a_whole_number(count):
+    with pytest.raises(SiteError, match=rf"num_classes is {count!r}; expected a whole number, or None for resnet18"):
+        create_host("resnet18", count)
+
+
 def test_pretrained_weights_are_not_promised():
     with pytest.raises(RuntimeError, match="resnet18_cifar"):
         timm.create_model("resnet18_cifar", pretrained=True)

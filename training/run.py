@@ -4,6 +4,7 @@ RECIPE may also be the JSON record of a run, which is then done again.
 """
 
 import argparse
+import difflib
 import json
 import math
 import os
@@ -146,7 +147,9 @@ def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
     elif options.recipe in RECIPES:
         config = RECIPES[options.recipe]()
     else:
-        raise ConfigError(f"There is no recipe {options.recipe}; --list shows all {len(RECIPES)}.")
+        near = difflib.get_close_matches(options.recipe, RECIPES, n=3, cutoff=0.8)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"There is no recipe {options.recipe}; --list shows all {len(RECIPES)}.{hint}")
     config = changed(config, options.set)
     if options.seed is not None:
         config = replace(config, seed=options.seed)

@@ -241,9 +241,12 @@ def _from_folder(folder: Path, source: Source, name: str, split: Split, size: in
 def _read(path: Path, name: str, split: Split) -> Images:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a damaged one open
+            if lacking := {f"x_{split}", f"y_{split}"} - set(arrays.files):
+                found = ", ".join(arrays.files) or "nothing"
+                raise DataError(f"{path} has no {' and no '.join(sorted(lacking))}; it holds {found}.")
             x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
             labels = [arrays[key] for key in ("y_train", "y_test") if key in arrays.files]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:  # TypeError: one array, not several
         raise DataError(f"{path} cannot be read as arrays x_{split}, y_{split}: {error}") from error
     if x.ndim == 3:  # grey
         x = np.repeat(x[..., None], 3, axis=3)

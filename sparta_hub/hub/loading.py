@@ -54,9 +54,9 @@ def load(
 
     Args:
         name: a folder, a short name (``list_models()``), or ``org/name[@revision]`` on the Hub.
-        model: a timm network, or the name of one, which is then freshly initialised, also if the name has a tag of
-            pretrained weights: for those, pass ``timm.create_model(name, pretrained=True)``. Without it, the network
-            that the set was trained in is returned with its trained weights, if the artifact holds them.
+        model: a timm network, or the name of one, which is then freshly initialised; for pretrained weights, pass
+            ``timm.create_model(name, pretrained=True)``. Without it, the network that the set was trained in is
+            returned with its trained weights, if the artifact holds them.
         num_classes: classes of the head, for a network that is made here; a trained one gets a new head if they differ.
         frozen: True: neither weights nor BatchNorm statistics of the activations move; ``"weights"``: statistics may.
 
@@ -67,7 +67,8 @@ def load(
         NameNotFoundError: nobody knows the name.
         HubError: the Hub cannot be reached or refuses, or the disk does.
         ArtifactError, SpecError: the files are damaged or of a newer format.
-        SiteError: the set does not fit into the network, which is then as it was; or ``model`` is none.
+        SiteError: the set does not fit into the network, which is then as it was; or ``model`` is none, or the name of
+            pretrained weights (``resnet18.a1_in1k``).
     """
     if not isinstance(model, str | nn.Module | None):
         raise SiteError(
@@ -82,6 +83,11 @@ def load(
         from sparta_hub.hosts import create_host
 
         host = create_host(model, num_classes)
+        if "." in model:
+            raise SiteError(
+                f"{model!r} names pretrained weights, and a network that is made here has none. Expected "
+                f"model=timm.create_model({model!r}, pretrained=True), or {model.partition('.')[0]!r}, untrained."
+            )
     else:
         return _trained(artifact, name, num_classes, frozen)
     inject(host, artifact.spec, state=artifact.tensors, frozen=frozen)

@@ -54,7 +54,8 @@ def test_a_missing_set_says_how_to_get_it(tmp_path, monkeypatch):
         ({"x_train": np.zeros((2, 4, 4, 1), np.uint8), "y_train": np.zeros(2)}, "expected uint8 N x H x W x 3"),
         ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": np.array([0.2, 0.9])}, "float64 .*and N integers"),
         ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": np.zeros((2, 1), int)}, r"int64 \(2, 1\).*and N int"),
-        ({"other": np.zeros(1)}, "cannot be read as arrays x_train, y_train"),
+        ({"other": np.zeros(1)}, "bad.npz has no x_train and no y_train; it holds other"),
+        ({}, "bad.npz has no x_train and no y_train; it holds nothing"),
         ({"x_train": np.array([{}], dtype=object), "y_train": np.zeros(1)}, "cannot be read as arrays"),
     ],
 )
@@ -67,6 +68,10 @@ def test_malformed_arrays_are_refused(tmp_path, arrays, message):
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "bad.npz").write_text("<html>")
     with pytest.raises(DataError, match="cannot be read"):
+        load_images("bad", "train", tmp_path)
+    with (tmp_path / "bad.npz").open("wb") as file:
+        np.save(file, np.zeros((2, 4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match="cannot be read as arrays x_train, y_train: "):
         load_images("bad", "train", tmp_path)
     np.savez(tmp_path / "whole.npz", x_train=np.zeros((2, 4, 4, 3), np.uint8), y_train=np.zeros(2, int))
     (tmp_path / "bad.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-40])
