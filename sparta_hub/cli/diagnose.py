@@ -59,8 +59,9 @@ def diagnose_command(
     threat = ThreatModel.parse(eps or USUAL[norm], norm=norm)
     data = load_images(data_name, "test", size=input_size, limit=limit or (50 if quick else 200))
     classes = data.num_classes
-    model = load_network(name, host=host, weights=weights, num_classes=classes, command="diagnose")
-    other = None if twin is None else load_network(twin, host=None, weights=None, num_classes=classes, command="diagnose")
+    command = "diagnose"
+    model = load_network(name, host=host, weights=weights, num_classes=classes, command=command)
+    other = None if twin is None else load_network(twin, host=None, weights=None, num_classes=classes, command=command)
     warn_if_untrained(name, host=host, weights=weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = diagnose(
