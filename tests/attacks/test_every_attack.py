@@ -59,6 +59,7 @@ def test_exactly_the_images_closer_than_eps_fall(name, norm, targeted):
 def test_output_lies_in_ball_and_box(name, norm, eps, low, targeted, seed):
     model, x, y = problem(3)
     x = ((x - 0.3) / 0.4 * (1 - low) + low).round(decimals=1).clamp(0, 1)  # many pixels on the box's faces
+    eps = min(eps, 1.0) if norm == "linf" else eps
     threat = ThreatModel(norm, eps, targeted and name != "apgd_targeted")
     x_adv = attack(name, model, x, y, threat, generator=torch.Generator().manual_seed(seed))
     assert x_adv.shape == x.shape
