@@ -62,7 +62,8 @@ def evaluate(
             random numbers; the accuracies of the later attacks are then those of all attacks so far.
         speed: what attacks run on. ``"exact"``: the model. ``"fast"``: a copy of it with BatchNorm folded, in bfloat16
             where the processor has it, if on a sample of 64 images at most one flag in 50 differs from the exact
-            run's; ``provenance`` says what was used. The model itself decides what counts as broken all the same.
+            run's; ``provenance`` says what was used. The model itself decides what counts as broken all the same. The
+            sample is attacked on the model and on a copy first, which pays from a few hundred images on.
         out: file for the report. Finished batches are kept beside it, and a second call goes on from there.
         progress: show a bar with the running worst case on standard error.
         name: what the report calls the model.
@@ -112,6 +113,7 @@ def evaluate(
             if speed == "fast" and len(done) * batch_size < protocol.images:  # in all processes, or in none
                 said = [f"{attack.settings} ran on" for attack in attacks]
                 before = _said_before(origins, here, said)
+                bar.set_postfix_str("comparing copies with the model on a sample")
                 choices = choose(model, data, protocol.images, targets, attacks, seed, before=before)
                 copies = [choice.model for choice in choices]
                 origin = here | {key: choice.reason for key, choice in zip(said, choices, strict=True)}
