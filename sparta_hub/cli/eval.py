@@ -20,7 +20,7 @@ from sparta_hub.cli.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIG
 @click.option("--step-size", help="Length of a step, as 1/255.")
 @click.option("--restarts", type=click.IntRange(1), help="Random starts; the worst counts.")
 @click.option("--cascade", is_flag=True, help="Later attacks see only images that withstood the ones before.")
-@click.option("--fast", is_flag=True, help="Attack a faster copy where 64 images show that it is as good; for hundreds of images.")
+@click.option("--fast", is_flag=True, help="Attack a faster copy if 64 images show it as good; PGD drops broken ones.")
 @click.option("--limit", type=click.IntRange(1), help="Measure the first so many images.")
 @click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
 @SEED
