@@ -115,6 +115,7 @@ def evaluate(
                 before = _said_before(origins, here, said)
                 bar.set_postfix_str("comparing copies with the model on a sample")
                 choices = choose(model, data, protocol.images, targets, attacks, seed, before=before)
+                bar.set_postfix_str("")
                 copies = [choice.model for choice in choices]
                 origin = here | {key: choice.reason for key, choice in zip(said, choices, strict=True)}
                 keep(mine, origin)
