@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
 from sparta_hub.errors import SiteError
+from sparta_hub.processes import leave_processes
 from sparta_hub.surgery import disabled, eject, freeze, inject, injected, spec_of, status, unfreeze
 
 X = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -196,7 +197,7 @@ def ddp_worker(rank, folder):
     with torch.no_grad():
         found["ejected"] = eject(model)(X)
     torch.save(found, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    leave_processes()
 
 
 @pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="no gloo")

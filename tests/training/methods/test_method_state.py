@@ -10,6 +10,8 @@ from method_cases import LINF, SMOOTHED, batch, made, network, train
 from safetensors.torch import load, save
 from torch import nn
 
+from sparta_hub.processes import leave_processes
+
 
 @pytest.mark.parametrize(("name", "awp"), [("free", 0.0), ("free", 0.01), ("fgsm_sdi", 0.0), ("fgsm_sdi", 0.01)])
 def test_a_checkpoint_goes_on_to_the_same_bits(name, awp):
@@ -56,7 +58,7 @@ def perturbed(rows):
 def share(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.save(perturbed(slice(3 * rank, 3 * rank + 3)), f"{folder}/{rank}")
-    dist.destroy_process_group()
+    leave_processes()
 
 
 def test_two_processes_perturb_weights_as_one_does(tmp_path):
