@@ -20,7 +20,7 @@ from sparta_hub.attacks import pgd
 from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
 from sparta_hub.errors import SpartaError
-from sparta_hub.evaluation import Attack, evaluate
+from sparta_hub.evaluation import SAMPLE, Attack, Speed, evaluate
 from sparta_hub.hub import info, load
 from sparta_hub.surgery import spec_of, state_of
 from sparta_hub.threat import ThreatModel
@@ -83,7 +83,8 @@ def evaluation_of(
     name: str,
     attacks: Sequence[str] = (),
     device: str = "cpu",
-    fast: bool = False,
+    speed: Speed = "exact",
+    sample: int = SAMPLE,
     out: Path | None = None,
 ) -> str:
     """Evaluate on the first ``count`` test images and keep the record; its name.
@@ -96,12 +97,12 @@ def evaluation_of(
         name: of the network, for the record.
         attacks: names of attacks and presets, in this order; the usual ones by default.
         device: to measure on.
-        fast: attack a copy where a sample shows that it is as good.
+        speed, sample: attack a copy where a sample shows that it is as good; see ``sparta_hub.evaluation.evaluate``.
         out: file that an interrupted evaluation goes on from.
     """
-    chosen = make_attacks(attacks, early_stop=fast) if attacks else usual_attacks(config.threat)
+    chosen = make_attacks(attacks, early_stop=speed != "exact") if attacks else usual_attacks(config.threat)
     data = load_images(config.dataset, "test", size=config.image_size, limit=count)
-    report = evaluate(model.to(device), data, chosen, batch_size=BATCH, seed=0, speed="fast" if fast else "exact",
+    report = evaluate(model.to(device), data, chosen, batch_size=BATCH, seed=0, speed=speed, sample=sample,
                       out=out, progress=True, name=name)  # fmt: skip
     return keep(report.to_json(), root / EVALUATIONS, name=name).name
 
@@ -114,7 +115,8 @@ def measure(
     attacks: Sequence[str] = (),
     which: str = "best",
     device: str = "cpu",
-    fast: bool = False,
+    speed: Speed = "exact",
+    sample: int = SAMPLE,
     out: Path | None = None,
 ) -> Entry:
     """Add an evaluation to what is recorded of a network, and write the cards that show it.
@@ -124,7 +126,7 @@ def measure(
         what: folder of a run, or name of a published set whose network is at hand.
         count: test images, the first ones.
         which: weights of a run, ``best`` or ``last``.
-        attacks, device, fast, out: see ``evaluation_of``.
+        attacks, device, speed, sample, out: see ``evaluation_of``.
 
     Raises:
         ConfigError: the run is not finished, or a set that was frozen is not as it was given.
@@ -135,8 +137,8 @@ def measure(
     else:
         entry, model = read_entry(root, what), load(root / "model_cards" / what)
         config = from_json(read_record(root / RECORDS / entry.training)["config"])
-    kept = evaluation_of(root, model, config, count=count, name=entry.name, attacks=attacks, device=device, fast=fast,
-                         out=out)  # fmt: skip
+    kept = evaluation_of(root, model, config, count=count, name=entry.name, attacks=attacks, device=device, speed=speed,
+                         sample=sample, out=out)  # fmt: skip
     entry = replace(entry, evaluations=(*entry.evaluations, kept))
     write_entry(root, entry)
     refresh(root)
@@ -193,7 +195,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         entry = measure(ROOT, options.what, count=options.count, attacks=options.attack, which=options.weights,
-                        device=options.device, fast=options.fast, out=options.out)  # fmt: skip
+                        device=options.device, speed=speed_of(options), sample=options.sample,
+                        out=options.out)  # fmt: skip
     except SpartaError as error:
         sys.exit(f"training.measure: {error}")
     print(f"Recorded as {entry.name}: {EVALUATIONS / entry.evaluations[-1]}")
@@ -206,8 +209,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attack", action="append", default=[], metavar="NAME",
                         help="attack or preset, such as thesis-aa; may be repeated; PGD-20 by default")  # fmt: skip
     parser.add_argument("--fast", action="store_true", help="attack a faster copy where it proves as good")
+    parser.add_argument("--compile", action="store_true", help="compile that copy: for AutoAttack")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help="images that copies are compared on")
     parser.add_argument("--out", type=Path, metavar="FILE", help="an interrupted evaluation goes on from there")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def speed_of(options: argparse.Namespace) -> Speed:
+    """What the attacks are to run on."""
+    return "compiled" if options.compile else "fast" if options.fast else "exact"
 
 
 if __name__ == "__main__":

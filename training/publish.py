@@ -10,12 +10,13 @@ from pathlib import Path
 
 from sparta_hub.artifacts import CARD, RESULTS
 from sparta_hub.errors import SpartaError
+from sparta_hub.evaluation import SAMPLE, Speed
 from sparta_hub.hub import load
 from sparta_hub.saving import save_model
 from training.card import refresh, register
 from training.entries import RECORDS, ROOT, Entry, read_entry, write_entry
 from training.errors import ConfigError
-from training.measure import add_options, evaluation_of, read_run
+from training.measure import add_options, evaluation_of, read_run, speed_of
 from training.records import keep
 from training.results import OVERHEADS
 
@@ -34,7 +35,8 @@ def publish(
     which: str = "best",
     attacks: Sequence[str] = (),
     device: str = "cpu",
-    fast: bool = False,
+    speed: Speed = "exact",
+    sample: int = SAMPLE,
     out: Path | None = None,
 ) -> Path:
     """Write ``model_cards/NAME`` from a finished run, and its records; the folder.
@@ -50,7 +52,7 @@ def publish(
         twin: name of the ReLU network to compare with, measured on the same images with the same attacks.
         overhead: file in ``benchmarks/records`` that says what the family costs; only ReLU goes without.
         which: weights, ``best`` or ``last``.
-        attacks, device, fast, out: see ``training.measure.evaluation_of``.
+        attacks, device, speed, sample, out: see ``training.measure.evaluation_of``.
 
     Raises:
         ConfigError: the card would lack something.
@@ -72,7 +74,7 @@ def publish(
         (folder / old).unlink(missing_ok=True)
     save_model(model, folder, with_host=with_host)
     kept = evaluation_of(root, load(folder) if with_host else model, config, count=count, name=name, attacks=attacks,
-                         device=device, fast=fast, out=out)  # fmt: skip
+                         device=device, speed=speed, sample=sample, out=out)  # fmt: skip
     training = keep(found.record, root / RECORDS, name=config.run_name).name
     write_entry(root, Entry(name, training, (kept,), found.weights, remark=remark, comparison=comparison, twin=twin,
                             overhead=overhead))  # fmt: skip
@@ -97,7 +99,8 @@ def main() -> None:
         folder = publish(ROOT, options.run, options.name, count=options.count, with_host=options.with_host,
                          remark=options.remark, comparison=options.comparison, twin=options.twin,
                          overhead=options.overhead, which=options.weights, attacks=options.attack,
-                         device=options.device, fast=options.fast, out=options.out)  # fmt: skip
+                         device=options.device, speed=speed_of(options), sample=options.sample,
+                         out=options.out)  # fmt: skip
     except SpartaError as error:
         sys.exit(f"training.publish: {error}")
     print(folder / RESULTS)

@@ -20,7 +20,9 @@ from sparta_hub.cli.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIG
 @click.option("--step-size", help="Length of a step, as 1/255.")
 @click.option("--restarts", type=click.IntRange(1), help="Random starts; the worst counts.")
 @click.option("--cascade", is_flag=True, help="Later attacks see only images that withstood the ones before.")
-@click.option("--fast", is_flag=True, help="Attack a faster copy if 64 images show it as good; PGD drops broken ones.")
+@click.option("--fast", is_flag=True, help="Attack a faster copy if a sample shows it as good; PGD drops broken ones.")
+@click.option("--compile", "compiled", is_flag=True, help="As --fast, with the copy compiled: for AutoAttack.")
+@click.option("--sample", type=click.IntRange(1), help="Images on which the copy is compared; 64 by default.")
 @click.option("--limit", type=click.IntRange(1), help="Measure the first so many images.")
 @click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
 @SEED
@@ -41,6 +43,8 @@ def eval_command(
     restarts: int | None,
     cascade: bool,
     fast: bool,
+    compiled: bool,
+    sample: int | None,
     limit: int | None,
     batch_size: int,
     seed: int,
@@ -58,13 +62,14 @@ def eval_command(
     from sparta_hub.cli.attacks import make_attacks
     from sparta_hub.cli.network import called, load_network, warn_if_untrained
     from sparta_hub.data import load_images
-    from sparta_hub.evaluation import evaluate
+    from sparta_hub.evaluation import SAMPLE, Speed, evaluate
     from sparta_hub.processes import launched_processes
 
     chosen = make_attacks(
         attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts,
-        early_stop=fast,
+        early_stop=fast or compiled,
     )  # fmt: skip
+    speed: Speed = "compiled" if compiled else "fast" if fast else "exact"
     data = load_images(data_name, "test", size=input_size, limit=limit)
     model = load_network(name, host=host, weights=weights, num_classes=data.num_classes)
     with launched_processes() as (speaks, device):
@@ -72,7 +77,7 @@ def eval_command(
             warn_if_untrained(name, host=host, weights=weights)
         report = evaluate(
             model.to(device), data, chosen, batch_size=batch_size, seed=seed, cascade=cascade, out=out, progress=True,
-            speed="fast" if fast else "exact", name=called(name, host),
+            speed=speed, sample=sample or SAMPLE, name=called(name, host),
         )  # fmt: skip
     if speaks:
         click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.table())

@@ -1,12 +1,14 @@
 """Evaluation: model + images + attacks -> a report that can be checked, resumed and compared image by image."""
 
 from sparta_hub.evaluation._attack import Attack
+from sparta_hub.evaluation._choice import SAMPLE
 from sparta_hub.evaluation._evaluate import evaluate
 from sparta_hub.evaluation._gain import Gain, check_same_images, gain_cell, gains, paired_gain, read_gain
-from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags, attack_name
+from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags, Speed, attack_name
 from sparta_hub.evaluation._report import Accuracy, Report, attacks_that_count
 
 __all__ = [
+    "SAMPLE",
     "Accuracy",
     "Argument",
     "Attack",
@@ -14,6 +16,7 @@ __all__ = [
     "Flags",
     "Gain",
     "Report",
+    "Speed",
     "attack_name",
     "attacks_that_count",
     "check_same_images",

@@ -1,10 +1,10 @@
-"""The copy of a model that attacks run on: BatchNorm folded into the convolutions, channels_last, bfloat16.
+"""The copy of a model that attacks run on: BatchNorm folded into the convolutions, channels_last, bfloat16, compiled.
 
 The evaluator predicts every attacked image with the model itself, so a copy that is off can only make an attack
 weaker, never count a success that there is not. ``_choice.py`` checks on a sample that it does not.
 
-``torch.compile`` is left out: on a CPU a compiled ResNet-18 took 1.2 times as long as this copy, after 50 to 100 s
-of compiling, and the early stop of images changes the shape of the batch.
+Compiling costs one to two minutes, for gradients and again for passes without, and gains nothing on a CPU
+without matrix units: it is done when asked for.
 """
 
 import copy
@@ -17,7 +17,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from sparta_hub.small_maps import ProductConv2d, has_matrix_unit, suits
+
 CLOSE = 1e-4  # largest difference of logits that folding may make, as a share of the largest logit
+
+
+GRAPHS = 64  # a copy may be compiled for: with and without gradients, one image and several, other copies before it
 
 
 class InBfloat16(nn.Module):
@@ -46,6 +51,41 @@ def attack_copy(model: nn.Module, x: Tensor) -> tuple[nn.Module, int]:
         if count and not _close(folded(x), expected):
             folded, count = _still(model), 0
     return folded.requires_grad_(False).to(memory_format=torch.channels_last), count
+
+
+class Compiled(nn.Module):
+    """A copy, compiled with and without gradients apart: without, weights are constants and are packed for good."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self._with_gradients = torch.compile(model, dynamic=True)
+        self._without = torch.compile(model, dynamic=True, options={"freezing": True})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, classes) of the images x (B, C, H, W)."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch._dynamo.config.patch(recompile_limit=GRAPHS):
+            return (self._with_gradients if torch.is_grad_enabled() else self._without)(x)
+
+
+def in_bfloat16(copied: nn.Module, x: Tensor) -> nn.Module:
+    """The copy in bfloat16; convolutions on small maps are products where the processor has a matrix unit for them.
+
+    Args:
+        copied: an ``attack_copy``, which is left alone.
+        x: images like those to come.
+    """
+    if not has_matrix_unit(x.device):
+        return InBfloat16(copied)
+    made, seen = copy.deepcopy(copied), _Seen(copied)
+    with torch.no_grad(), seen:
+        copied(x)
+    for name, width in seen.widths.items():
+        conv = made.get_submodule(name)
+        if seen.calls[name] == 1 and suits(conv, width):
+            made.set_submodule(name, ProductConv2d.of(cast(nn.Conv2d, conv).bfloat16(), fixed=True))
+    return InBfloat16(made)
 
 
 def has_fast_bfloat16(x: Tensor) -> bool:
@@ -88,6 +128,7 @@ class _Seen(TorchDispatchMode):
         self.given: dict[int, str] = {}
         self.got: dict[str, int] = {}
         self.reads, self.calls = Counter[int](), Counter[str]()
+        self.widths: dict[str, int] = {}  # of what convolutions give
         self.alive: list[Tensor] = []  # so that no id is given to a second tensor
         plain = [
             (name, module)
@@ -123,7 +164,7 @@ class _Seen(TorchDispatchMode):
             self.calls[name] += 1
             self.alive.append(output)
             if isinstance(module, nn.Conv2d):
-                self.given[id(output)] = name
+                self.given[id(output)], self.widths[name] = name, output.shape[-1]
             elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and not module.training:
                 self.got[name] = id(inputs[0])
 

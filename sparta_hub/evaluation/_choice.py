@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sparta_hub.attacks.gradient import device_of
 from sparta_hub.data import Images
 from sparta_hub.evaluation._attack import Attack
-from sparta_hub.evaluation._attack_copy import InBfloat16, attack_copy, has_fast_bfloat16
+from sparta_hub.evaluation._attack_copy import Compiled, attack_copy, has_fast_bfloat16, in_bfloat16
 from sparta_hub.evaluation._batch import Examples, logits_of, run_attack
 from sparta_hub.seeds import derived_seed
 
@@ -35,6 +35,8 @@ def choose(
     attacks: Sequence[Attack],
     seed: int,
     *,
+    size: int = SAMPLE,
+    compiled: bool = False,
     before: Sequence[str] = (),
 ) -> list[Choice]:
     """Run each attack on the model and on its copies, for a sample of images, and take the first copy that agrees.
@@ -48,28 +50,32 @@ def choose(
         targets: the classes that targeted attacks want (N,).
         attacks: as they will be run.
         seed: of the evaluation.
+        size: images of the sample.
+        compiled: try compiled copies first.
         before: the reasons of this very choice, attack by attack, if it was made before on such a machine: for a long
             attack it can take as long as several batches.
     """
     device = device_of(model)
-    spread = torch.linspace(0, count - 1, min(count, 4 * SAMPLE)).long()
+    spread = torch.linspace(0, count - 1, min(count, 4 * size)).long()
     x, y = data.floats(spread).to(device), data.y[spread].to(device)
-    right = (logits_of(model, x).argmax(1) == y).nonzero()[:SAMPLE, 0]
+    right = (logits_of(model, x).argmax(1) == y).nonzero()[:size, 0]
     sample = Examples(x[right], y[right], targets[spread].to(device)[right])
-    if before and all(again := [_made_before(model, sample.x, reason) for reason in before]):
+    if before and all(again := [_made_before(model, sample.x, reason, compiled) for reason in before]):
         return [choice for choice in again if choice]
     if not len(right):
         return [Choice(model, f"{ITSELF}: no image of the sample is right") for _ in attacks]
-    return [_choose_one(model, sample, attack, derived_seed(seed, attack.name, "sample")) for attack in attacks]
+    return [
+        _choose_one(model, sample, attack, derived_seed(seed, attack.name, "sample"), compiled) for attack in attacks
+    ]
 
 
-def _choose_one(model: nn.Module, sample: Examples, attack: Attack, seed: int) -> Choice:
+def _choose_one(model: nn.Module, sample: Examples, attack: Attack, seed: int, compiled: bool) -> Choice:
     x, y = sample.x, sample.y
     every = torch.ones_like(y, dtype=torch.bool)
     _, expected = run_attack(model, sample, attack, on=model, chosen=every, seed=seed)
     allowed, seen = max(1, int(DIFFER * len(x))), []
     try:
-        for name, candidate in _copies(model, x):
+        for name, candidate in _copies(model, x, compiled):
             unlike = int((logits_of(candidate, x).argmax(1) != y).sum())
             if unlike > UNLIKE * len(x):
                 seen.append(f"{name}: {unlike} of {len(x)} predictions differ")
@@ -84,17 +90,21 @@ def _choose_one(model: nn.Module, sample: Examples, attack: Attack, seed: int) -
     return Choice(model, "; ".join([*seen, ITSELF]))
 
 
-def _made_before(model: nn.Module, x: Tensor, reason: str) -> Choice | None:
+def _made_before(model: nn.Module, x: Tensor, reason: str, compiled: bool) -> Choice | None:
     """The network that a reason ends with, if it can be made here."""
     name = reason.rpartition("; ")[2].partition(":")[0]
     if name == ITSELF:
         return Choice(model, reason)
-    return next((Choice(copy, reason) for what, copy in _copies(model, x) if what == name), None)
+    return next((Choice(copy, reason) for what, copy in _copies(model, x, compiled) if what == name), None)
 
 
-def _copies(model: nn.Module, x: Tensor) -> Iterator[tuple[str, nn.Module]]:
+def _copies(model: nn.Module, x: Tensor, compiled: bool) -> Iterator[tuple[str, nn.Module]]:
     copied, folded = attack_copy(model, x)
     what = f"copy with {folded} BatchNorms folded"
+    kinds = [(f"{what}, {str(x.dtype).removeprefix('torch.')}", copied)]
     if has_fast_bfloat16(x):
-        yield f"{what}, bfloat16", InBfloat16(copied)
-    yield f"{what}, {str(x.dtype).removeprefix('torch.')}", copied
+        kinds.insert(0, (f"{what}, bfloat16", in_bfloat16(copied, x)))
+    for name, made in kinds:
+        if compiled:
+            yield f"{name}, compiled", Compiled(made)
+        yield name, made

@@ -8,7 +8,7 @@ was interrupted, or shared between processes, gives the same flags as one in a p
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,8 @@ from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError, short
 from sparta_hub.evaluation._attack import Attack
 from sparta_hub.evaluation._batch import Examples, logits_of, run_batch
-from sparta_hub.evaluation._choice import choose
-from sparta_hub.evaluation._outcome import Protocol, joined, worst_case
+from sparta_hub.evaluation._choice import SAMPLE, choose
+from sparta_hub.evaluation._outcome import SPEEDS, Protocol, Speed, joined, worst_case
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
 from sparta_hub.processes import in_each, in_first, process
@@ -39,7 +39,8 @@ def evaluate(
     seed: int,
     limit: int | None = None,
     cascade: bool = False,
-    speed: Literal["exact", "fast"] = "exact",
+    speed: Speed = "exact",
+    sample: int = SAMPLE,
     out: Path | str | None = None,
     progress: bool = False,
     name: str = "",
@@ -61,9 +62,11 @@ def evaluate(
         cascade: run each attack only on images that withstood the ones before: cheaper, the same worst case but for
             random numbers; the accuracies of the later attacks are then those of all attacks so far.
         speed: what attacks run on. ``"exact"``: the model. ``"fast"``: a copy of it with BatchNorm folded, in bfloat16
-            where the processor has it, if on a sample of 64 images at most one flag in 50 differs from the exact
+            where the processor has it, if on a sample of images at most one flag in 50 differs from the exact
             run's; ``provenance`` says what was used. The model itself decides what counts as broken all the same. The
             sample is attacked on the model and on a copy first, which pays from a few hundred images on.
+            ``"compiled"``: the same with the copy compiled, which pays for attacks of thousands of passes.
+        sample: images of that sample. AutoAttack on 64 images of an uncompiled ResNet-18 is an hour of a CPU core.
         out: file for the report. Finished batches are kept beside it, and a second call goes on from there.
         progress: show a bar with the running worst case on standard error.
         name: what the report calls the model.
@@ -79,10 +82,12 @@ def evaluate(
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
     _check_kinds(model, data, attacks)
-    if batch_size < 1 or (limit is not None and limit < 1) or len(data) == 0:
-        raise DataError(f"There are {len(data)} images, batch_size={batch_size}, limit={limit}; expected 1 or more.")
-    if speed not in ("exact", "fast"):
-        raise AttackError(f"speed is {speed!r}; expected 'exact' or 'fast'.")
+    if min(batch_size, sample, len(data), 1 if limit is None else limit) < 1:
+        raise DataError(
+            f"There are {len(data)} images, batch_size={batch_size}, sample={sample}, limit={limit}; expected 1 or more."
+        )
+    if speed not in SPEEDS:
+        raise AttackError(f"speed is {speed!r}; expected one of {', '.join(SPEEDS)}.")
     out = None if out is None else Path(out)
     if out is not None and out.is_dir():
         raise ReportError(
@@ -110,11 +115,14 @@ def evaluate(
             mine: Done = {}
             copies: Sequence[nn.Module] = [model] * len(attacks)
             origin, targets = here, _targets(data, protocol)
-            if speed == "fast" and len(done) * batch_size < protocol.images:  # in all processes, or in none
+            if speed != "exact" and len(done) * batch_size < protocol.images:  # in all processes, or in none
                 said = [f"{attack.settings} ran on" for attack in attacks]
                 before = _said_before(origins, here, said)
                 bar.set_postfix_str("comparing copies with the model on a sample")
-                choices = choose(model, data, protocol.images, targets, attacks, seed, before=before)
+                choices = choose(
+                    model, data, protocol.images, targets, attacks, seed,
+                    size=sample, compiled=speed == "compiled", before=before,
+                )  # fmt: skip
                 bar.set_postfix_str("")
                 copies = [choice.model for choice in choices]
                 origin = here | {key: choice.reason for key, choice in zip(said, choices, strict=True)}
@@ -158,7 +166,7 @@ def _protocol(
     seed: int,
     limit: int | None,
     cascade: bool,
-    speed: str,
+    speed: Speed,
     name: str,
 ) -> Protocol:
     images = min(len(data), limit or len(data))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
+from typing import Literal, get_args
 
 from sparta_hub.errors import AttackError, short
 from sparta_hub.threat import ThreatModel
@@ -56,6 +57,10 @@ def attack_name(text: str) -> str:
     return re.split(r"[(,]", text, maxsplit=1)[0].strip()
 
 
+Speed = Literal["exact", "fast", "compiled"]
+SPEEDS: tuple[Speed, ...] = get_args(Speed)
+
+
 @dataclass(frozen=True)
 class Protocol:
     """Everything that decides the outcome; a run goes on only from one with the same protocol.
@@ -66,7 +71,8 @@ class Protocol:
         num_classes: logits of the model.
         batch_size, seed: as given; together they fix all randomness.
         cascade: later attacks saw only what earlier ones had left.
-        speed: attacks ran on the model itself (``exact``), or on a copy that a sample showed to be as good (``fast``).
+        speed: attacks ran on the model itself (``exact``), or on a copy that a sample showed to be as good (``fast``,
+            ``compiled``).
         attacks: in the order in which they ran.
         weights_sha256, modules_sha256, data_sha256: of the state dict, the kinds of modules, the images with labels.
     """
@@ -78,7 +84,7 @@ class Protocol:
     batch_size: int
     seed: int
     cascade: bool
-    speed: str
+    speed: Speed
     attacks: tuple[AttackSettings, ...]
     weights_sha256: str
     modules_sha256: str

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparta_hub.errors import AttackError, ReportError, short
-from sparta_hub.evaluation._outcome import AttackSettings, Flags, Outcome, Protocol, Tally
+from sparta_hub.evaluation._outcome import SPEEDS, AttackSettings, Flags, Outcome, Protocol, Tally
 from sparta_hub.records import read_object
 from sparta_hub.threat import ThreatModel
 
@@ -61,8 +61,8 @@ def protocol_from_json(value: Any) -> Protocol:
         kind = kinds.get(name, str)
         if type(item) is not kind or (name in ("images", "num_classes", "batch_size") and item < 1):
             raise ReportError(f"protocol.{name} is {short(item)}; expected {_KINDS[kind]}.")
-    if data["speed"] not in ("exact", "fast"):
-        raise ReportError(f"protocol.speed is {short(data['speed'])}; expected 'exact' or 'fast'.")
+    if data["speed"] not in SPEEDS:
+        raise ReportError(f"protocol.speed is {short(data['speed'])}; expected one of {', '.join(SPEEDS)}.")
     data["attacks"] = tuple(map(_settings_from_json, data["attacks"]))
     return Protocol(**data)
 

@@ -92,7 +92,7 @@ def verify(
             seed=protocol.seed,
             limit=count,
             cascade=protocol.cascade,
-            speed="fast" if protocol.speed == "fast" else "exact",
+            speed=protocol.speed,
             progress=progress,
             name=str(name),
         )

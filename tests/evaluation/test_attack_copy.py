@@ -251,5 +251,5 @@ def test_images_that_break_the_copy_alone_are_attacked_again_on_the_model(traine
 
 
 def test_an_unknown_speed_is_refused(trained):
-    with pytest.raises(AttackError, match="speed is 'ludicrous'; expected 'exact' or 'fast'"):
+    with pytest.raises(AttackError, match="speed is 'ludicrous'; expected one of exact, fast, compiled"):
         evaluate(trained, load_bundled("test"), [attack()], batch_size=5, seed=0, speed="ludicrous")  # pyright: ignore

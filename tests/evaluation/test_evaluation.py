@@ -572,7 +572,7 @@ def test_reports_come_back_from_json_and_nothing_else_does():
         (("protocol", "images"), "10", "protocol.images is '10'; expected an integer"),
         (("protocol", "images"), 0, "protocol.images is 0; expected an integer, and at least 1"),
         (("protocol", "cascade"), 0, "protocol.cascade is 0; expected true or false"),
-        (("protocol", "speed"), "quick", "protocol.speed is 'quick'; expected 'exact' or 'fast'"),
+        (("protocol", "speed"), "quick", "protocol.speed is 'quick'; expected one of exact, fast, compiled"),
         (("protocol", "attacks", 0, "threat", "eps"), -1, "An attack is described as .*eps is -1"),
         (("protocol", "attacks", 0, "threat", "eps"), "8", "A threat is .*expected a number eps"),
         (("protocol", "attacks", 0, "threat", "targeted"), 0, "A threat is .*and targeted true or false"),
