@@ -84,7 +84,8 @@ def evaluate(
     _check_kinds(model, data, attacks)
     if min(batch_size, sample, len(data), 1 if limit is None else limit) < 1:
         raise DataError(
-            f"There are {len(data)} images, batch_size={batch_size}, sample={sample}, limit={limit}; expected 1 or more."
+            f"There are {len(data)} images, batch_size={batch_size}, sample={sample}, limit={limit}; "
+            "expected 1 or more."
         )
     if speed not in SPEEDS:
         raise AttackError(f"speed is {speed!r}; expected one of {', '.join(SPEEDS)}.")
