@@ -14,7 +14,7 @@ from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Attack, Report, evaluate
 from sparta_hub.processes import leave_processes
-from sparta_hub.provenance import modules_sha256, state_sha256, wilson
+from sparta_hub.provenance import modules_sha256, state_sha256
 from sparta_hub.threat import ThreatModel
 
 LINF = ThreatModel("linf", 8 / 255)
@@ -622,12 +622,6 @@ def test_export_for_robustbench():
     assert (entry["autoattack_acc"], entry["reported"], entry["unreliable"]) == ("40.00", "50.50", True)
     with pytest.raises(ReportError, match="The report has Linf 8/255 targeted; an entry of RobustBench"):
         run([pgd_attack(replace(LINF, targeted=True))]).to_model_info(**who, architecture="R", additional_data=False)
-
-
-def test_wilson_against_known_values():
-    assert wilson(50, 100) == (40.38, 59.62)
-    assert wilson(0, 10) == (0.0, 27.75)
-    assert wilson(10, 10) == (72.25, 100.0)
 
 
 def test_checksums_tell_what_differs_and_nothing_else():
