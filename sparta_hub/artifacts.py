@@ -106,11 +106,11 @@ def read_host(artifact: Artifact) -> dict[str, Tensor]:
     return {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, *, max_header: int = MAX_HEADER_BYTES) -> dict[str, Tensor]:
     """Read a safetensors file; anything else under that name is an ``ArtifactError`` that says what it looks like."""
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-    if header > MAX_HEADER_BYTES:
+    if header > max_header:
         raise ArtifactError(
             f"{path} is not a readable safetensors file: {looks_like(path)} (a header of {header:,} bytes; ours "
             "have some thousand)."

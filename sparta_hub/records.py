@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,13 @@ def write_json(path: Path, value: Any) -> None:
 def write_whole(path: Path, blob: bytes) -> None:
     """Write a file such that whoever reads it finds the old one or the new one, whole."""
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(blob)
-    part.replace(path)
+    try:
+        part.write_bytes(blob)
+        part.replace(path)
+    except OSError:  # a full disk, which half a file would fill further
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def check_format(data: Mapping[str, Any], expected: str) -> None:

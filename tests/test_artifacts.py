@@ -1,4 +1,5 @@
 import json
+import resource
 import struct
 from typing import Any
 
@@ -11,16 +12,24 @@ from torch import nn
 from torch.nn.utils import prune
 
 import sparta_hub
-from sparta_hub import hosts
-from sparta_hub.artifacts import read_artifact, read_config, sha256_of
+from sparta_hub import hosts, saving
+from sparta_hub.artifacts import MAX_HEADER_BYTES, read_artifact, read_config, read_tensors, sha256_of
 from sparta_hub.errors import ArtifactError, SiteError, SpartaError, SpecError
-from sparta_hub.saving import host_state, save_model
+from sparta_hub.records import write_whole
+from sparta_hub.saving import host_state, in_shards, save_model
 from sparta_hub.surgery import state_of
 from tests.conftest import ORIGIN, small_host
 
 
 def files(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def flip(path):
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
 
 
 def edit_config(folder, change):
@@ -231,6 +240,46 @@ def test_shards_of_the_artifact_before_are_removed(copied):
     assert set(files(copied)) == {"config.json", "activations.safetensors", "mine.txt"}
 
 
+def test_other_weights_of_a_whole_network_replace_those_before_in_however_many_files(copied, monkeypatch):
+    def shards():
+        return [name for name in files(copied) if name.startswith("model")]
+
+    model = injected_host()
+    sparta_hub.save(model, copied, with_host=True)
+    assert shards() == ["model.safetensors"]
+    assert torch.equal(load_file(copied / "model.safetensors")["fc.bias"], model.fc.bias.half())
+    monkeypatch.setattr(saving, "MAX_SHARD_BYTES", 4_000_000)
+    model = injected_host()
+    sparta_hub.save(model, copied, with_host=True)
+    assert len(shards()) > 2
+    assert "model.safetensors" not in shards()
+    again = host_state(sparta_hub.load(copied))
+    assert again.keys() == host_state(model).keys()
+    for key, tensor in host_state(model).items():
+        assert torch.equal(again[key], tensor.half().float() if tensor.is_floating_point() else tensor), key
+    flip(copied / shards()[-1])
+    with pytest.raises(ArtifactError, match=f"{shards()[-1]} has sha256"):
+        sparta_hub.load(copied)
+    (copied / shards()[-1]).unlink()
+    with pytest.raises(ArtifactError, match="trained weights are not in .*Say which network they go into"):
+        sparta_hub.load(copied)
+
+
+def test_tensors_go_into_files_of_a_size_in_their_order():
+    sizes = {"a": 9, "b": 2, "c": 3, "d": 1, "e": 0, "f": 5}
+    tensors = {name: torch.zeros(size, dtype=torch.int16) for name, size in sizes.items()}
+    shards = in_shards("model", tensors, 10)
+    assert {name: list(shard) for name, shard in shards.items()} == {
+        "model-00001-of-00004.safetensors": ["a"],  # too large, and never split
+        "model-00002-of-00004.safetensors": ["b", "c"],  # ten bytes fit
+        "model-00003-of-00004.safetensors": ["d", "e"],
+        "model-00004-of-00004.safetensors": ["f"],
+    }
+    assert {name: list(shard) for name, shard in in_shards("best", tensors, 40).items()} == {
+        "best.safetensors": list(tensors)
+    }
+
+
 @pytest.mark.parametrize("left", [["results.json"], ["README.md"], ["results.json", "README.md"]])
 def test_figures_and_cards_are_never_put_beside_other_weights(copied, left):
     model = sparta_hub.load(copied)
@@ -278,6 +327,45 @@ def test_a_set_whose_modules_were_changed_is_refused(tmp_path, change):
     with pytest.raises(ArtifactError, match=message):
         sparta_hub.save(model, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("value", [70_000.0, float("inf"), float("nan")])
+def test_a_network_that_float16_cannot_hold_is_refused(tmp_path, value):
+    model = injected_host()
+    with torch.no_grad():
+        model.fc.bias[3] = value
+    with pytest.raises(ArtifactError, match="fc.bias does not fit into float16; nothing was written"):
+        sparta_hub.save(model, tmp_path / "x", with_host=True)
+    assert not (tmp_path / "x").exists()
+
+
+def test_figures_that_are_no_numbers_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_model(injected_host(), tmp_path / "x", results={"accuracy": float("nan")})
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_file_cannot_make_load_read_a_header_of_any_length(tmp_path):
+    """It is JSON, and safetensors itself would take 100 MB of it."""
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={"note": "x" * MAX_HEADER_BYTES})
+    with pytest.raises(
+        ArtifactError, match=r"a.safetensors is not a readable .*\(a header of 4,194,\d+ bytes; ours have"
+    ):
+        read_tensors(tmp_path / "a.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={"note": "x" * (MAX_HEADER_BYTES - 1000)})
+    assert read_tensors(tmp_path / "a.safetensors").keys() == {"a"}
+
+
+def test_a_file_that_a_full_disk_cut_off_leaves_the_one_before_and_nothing_else(tmp_path):
+    write_whole(tmp_path / "a", b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            write_whole(tmp_path / "a", bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files(tmp_path) == {"a": b"before"}
 
 
 def test_saving_needs_values_and_a_folder(tmp_path):
@@ -409,10 +497,7 @@ def test_a_host_of_other_channels_is_refused_by_name(artifact):
 
 
 def test_damaged_host_weights_are_refused(copied):
-    path = copied / "model.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
+    flip(copied / "model.safetensors")
     with pytest.raises(ArtifactError, match="model.safetensors has sha256"):
         sparta_hub.load(copied)
     assert sparta_hub.load(copied, model="resnet10t") is not None  # the activations themselves are whole

@@ -22,6 +22,7 @@ from training.validation import Validation
 
 NAME = "checkpoint.safetensors"
 FORMAT_VERSION = 1
+MAX_HEADER_BYTES = 100_000_000  # as many as safetensors reads: the log of a run of many steps is in it
 
 
 @dataclass
@@ -147,7 +148,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """Read the checkpoint in ``folder``; errors as of ``read_head``."""
     head = read_head(folder)
     try:
-        tensors = read_tensors(folder / NAME)
+        tensors = read_tensors(folder / NAME, max_header=MAX_HEADER_BYTES)
     except ArtifactError as error:
         raise CheckpointError(str(error)) from error
     saved = {f.name: head["progress"][f.name] for f in fields(Progress)}

@@ -69,8 +69,15 @@ def write_entry(root: Path, entry: Entry) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record as it was kept."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """A record as it was kept.
+
+    Raises:
+        ConfigError: it is not there, or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a record: {type(error).__name__}: {error}") from error
 
 
 def _read(path: Path) -> Entry:

@@ -26,6 +26,7 @@ from sparta_hub.surgery import spec_of, state_of
 from sparta_hub.threat import ThreatModel
 from training.artifact import trained_network
 from training.card import refresh
+from training.checkpoints import NAME as CHECKPOINT
 from training.config import TrainConfig
 from training.entries import EVALUATIONS, RECORDS, ROOT, Entry, entries, read_entry, read_record, write_entry
 from training.errors import ConfigError
@@ -64,8 +65,10 @@ def read_run(folder: Path, which: str) -> FinishedRun:
     """The run in a folder, with its ``best`` or ``last`` weights.
 
     Raises:
-        ConfigError: it has none, or they are those of another network.
+        ConfigError: it is not finished, or its weights are those of another network.
     """
+    if not (folder / RECORD).is_file():
+        raise ConfigError(f"{folder} has no {RECORD}, so it is no finished run; go on with it: --resume {folder}")
     record = read_record(folder / RECORD)
     config = from_json(record["config"])
     data = load_images(config.dataset, "test", size=config.image_size, limit=1)
@@ -131,7 +134,7 @@ def measure(
     Raises:
         ConfigError: the run is not finished, or a set that was frozen is not as it was given.
     """
-    if (Path(what) / RECORD).is_file():
+    if any((Path(what) / file).is_file() for file in (RECORD, CHECKPOINT)):
         run = read_run(Path(what), which)
         entry, config, model = _entry_of(root, run), run.config, run.model
     else:

@@ -86,6 +86,9 @@ def keep(record: Mapping[str, Any], folder: Path, *, name: str) -> Path:
             return path
         except FileExistsError:
             k += 1
+        except OSError:  # a full disk
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _row(step: int, measured: Validation | None, files: Mapping[str, str]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 import sparta_hub
 from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError
 from sparta_hub.hub import failures, resolve
-from tests.hub.conftest import REPO, unfinished
+from sparta_hub.surgery import state_of
+from tests.hub.conftest import REPO, put, unfinished
 
 
 def status(code, **headers):
@@ -91,6 +92,29 @@ def test_a_branch_that_is_cached_is_used_when_the_hub_has_a_bad_day(hub, publish
     hub.intercept = answer
     assert resolve(REPO) == folder
     assert f"taken from the cache, commit {published}" in caplog.text
+
+
+def test_of_each_branch_its_own_commit_is_remembered(hub, published, artifact):
+    model = sparta_hub.load(artifact)
+    state_of(model)["stage1.block1.conv4.weight"].data.add_(1)
+    other = sparta_hub.push_to_hub(model, REPO, revision="dev").commit
+    assert other != published
+    folders = {name: resolve(name) for name in (REPO, f"{REPO}@dev")}
+    assert [folder.name for folder in folders.values()] == [published, other]
+    hub.intercept = status(503)
+    assert {name: resolve(name) for name in folders} == folders
+
+
+@pytest.mark.parametrize("more", ["with_host", "with_results"])
+def test_what_is_cached_is_not_taken_for_more_than_it_is(hub, copied, cache, more):
+    put(copied, {"remark": "measured"})
+    commit = sparta_hub.push_to_hub(copied, REPO).commit
+    for name in (REPO, f"{REPO}@{commit}"):
+        resolve(name)
+        hub.intercept = status(503)
+        with pytest.raises(HubError, match="it is not whole in the cache"):
+            resolve(name, **{more: True})
+        hub.intercept = lambda request: None
 
 
 def test_a_gated_repository_and_a_private_one(hub, published, as_bob):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -75,6 +76,16 @@ def test_a_repository_that_is_not_what_the_registry_says_is_refused(zoo, hub, mo
         monkeypatch.setattr("sparta_hub.zoo.REGISTRY", zoo / "other.json")
         with pytest.raises(ArtifactError, match=f"{name} of acme/tiny-one arrived twice with another checksum"):
             sparta_hub.load("tiny-one")
+
+
+def test_what_is_cached_already_has_to_be_what_the_registry_says_too(zoo, hub, monkeypatch):
+    run(zoo)
+    entry = read_registry(zoo / "registry.json")["tiny-one"]
+    sparta_hub.load(f"{entry.repo}@{entry.revision}", model=small_host())  # by its own name anything may be loaded
+    write_registry(zoo / "other.json", {"tiny-one": replace(entry, files={**entry.files, CONFIG: "0" * 64})})
+    monkeypatch.setattr("sparta_hub.zoo.REGISTRY", zoo / "other.json")
+    with pytest.raises(ArtifactError, match="config.json of acme/tiny-one arrived twice with another checksum"):
+        sparta_hub.load("tiny-one", model=small_host())
 
 
 def test_nothing_is_sent_when_one_folder_is_not_right(zoo, hub):

@@ -101,6 +101,8 @@ def test_altered_and_lost_figures_are_refused(copied):
         ({"training": []}, r"training is \[\]"),
         ({"remark": 5}, "remark is 5"),
         ({"reports": "x"}, "reports is 'x'"),
+        *(({key: 5}, f"{key} is 5") for key in ("comparison", "diagnosis", "copies", "overhead", "gains", "transfers")),
+        *(({"evaluation": [{**ROW, key: [1]}]}, rf"{key} is \[1\]") for key in ("attack", "low", "high")),
         ({"gains": [{**GAIN, "points": None}]}, "cannot be read"),
         ({"transfers": [{}]}, "The transfers in results.json cannot be read"),
     ],

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.training.conftest import noise
+from training import checkpoints
 from training.checkpoints import NAME, Checkpoint, Progress, read_checkpoint, write_checkpoint
 from training.data import in_memory
 from training.engine import Options, train
@@ -67,6 +69,21 @@ def test_damage_is_told_apart(tmp_path):
     save_file({"a": torch.ones(1)}, tmp_path / NAME, metadata={"state": "{}"})
     with pytest.raises(CheckpointError, match="has the format of an older engine; this engine writes and reads 1"):
         read_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_a_later_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 2)
+    write_checkpoint(tmp_path, checkpoint())
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"has the format 2; this engine writes and reads 1. Go on with the comm"):
+        read_checkpoint(tmp_path)
+
+
+def test_the_checkpoint_of_a_long_run_is_read(tmp_path):
+    """Its log is in the header: a line every twenty of 687,500 steps, as the longest recipe has, of 170 bytes."""
+    progress = replace(PROGRESS, log=[{"kind": "x" * (170 * 687_500 // 20)}])
+    write_checkpoint(tmp_path, checkpoint(progress=progress))
+    assert read_checkpoint(tmp_path).progress == progress
 
 
 def test_a_cut_file_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import sparta_hub
 from sparta_hub import ThreatModel
 from sparta_hub.data import load_images
+from sparta_hub.diagnostics import Diagnosis, Finding
 from tests.training.conftest import noise
 from training import diagnosed
 from training.data import in_memory
@@ -15,9 +16,10 @@ from training.engine import train
 from training.errors import ConfigError
 from training.parallel import World
 from training.publish import publish
+from training.results import diagnosis_in_words
 
 
-def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny):
+def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny, monkeypatch):
     for name, config in (("one", tiny), ("two", replace(tiny, seed=tiny.seed + 1))):
         train(config, in_memory(config, noise(), World()), root / name)
         publish(root, root / name, name, count=4, with_host=True, remark="a remark", comparison="a comparison",
@@ -45,3 +47,11 @@ def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny):
     assert (folder / "activations.safetensors").read_bytes() == weights
     assert json.loads((root / "training/records/diagnoses/one.json").read_text()) == found.to_json()
     sparta_hub.load(folder)
+    one, two = Finding("one", "suspect", {}, "It is odd."), Finding("two", "suspect", {}, "So is this.")
+    others = Finding("three", "ok", {}, "Fine."), Finding("four", "not applicable", {}, "No twin was given.")
+    monkeypatch.setattr(Diagnosis, "findings", (one, *others, two))
+    words = diagnosis_in_words(found)
+    assert f"test images, {found.evidence.right} of them right without attack (one, three, two); under the" in words
+    assert words.endswith(" %. Suspect: one: It is odd. two: So is this.")
+    monkeypatch.setattr(Diagnosis, "findings", others)
+    assert diagnosis_in_words(found).endswith(" %. Nothing was suspect; few images prove little.")

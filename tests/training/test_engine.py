@@ -5,25 +5,31 @@ import signal
 import time
 from dataclasses import replace
 from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import sparta_hub
+from sparta_hub.artifacts import sha256_of
 from sparta_hub.provenance import tensors_sha256
 from sparta_hub.small_maps import ProductConv2d
+from sparta_hub.surgery import state_of
 from tests.training.conftest import noise
-from training import engine
-from training.checkpoints import read_checkpoint, write_checkpoint
-from training.config import TrainConfig
+from training import engine, records
+from training.artifact import trained_network
+from training.checkpoints import Progress, read_checkpoint, write_checkpoint
+from training.config import Schedule, TrainConfig
 from training.data import in_memory
 from training.engine import Options, train
 from training.errors import CheckpointError, ConfigError, LossError
 from training.models import make_model
 from training.parallel import World
-from training.step import assemble, length_of
+from training.step import Length, assemble, length_of
 from training.stopping import Stop
+from training.validation import Validation
 
 OFTEN = Options(log_every=2, checkpoint_seconds=0)
 
@@ -123,6 +129,40 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch
     assert without_time(rows(tmp_path / "parts")) == without_time(rows(tmp_path / "whole"))
     launches = json.loads((tmp_path / "parts/training.json").read_text())["launches"]
     assert [s["step"] for s in launches] == [0, at - at % 2]
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(t, two[key]) for key, t in one.items())
+
+
+def test_of_equal_validations_the_first_gives_the_best_weights_also_where_the_run_was_stopped_after_it(
+    tiny, tmp_path, monkeypatch
+):
+    seen, stop = [], Stop()
+
+    def measured(model, *_):
+        seen.append({key: t.clone() for key, t in model.state_dict().items()})
+        return 60.0, 40.0
+
+    def moved(_config, parts, *_, step, **__):
+        stop.signalled = "enough" if step == 4 else ""
+        with torch.no_grad():
+            for parameter in parts.measured.parameters():
+                parameter.add_(1)
+        return torch.zeros(())
+
+    monkeypatch.setattr(engine, "measure", measured)
+    monkeypatch.setattr(engine, "train_step", moved)
+    monkeypatch.setattr(records, "draw_curve", lambda *_, **__: None)
+    assert go(tiny, tmp_path, options=Options(), stop=stop).step == 5
+    assert read_checkpoint(tmp_path).progress.step == 5, "what was done since the validation is lost"
+    go(tiny, tmp_path)
+    first, second = seen
+    assert not torch.equal(first["fc.weight"], second["fc.weight"])
+    assert same(load_file(tmp_path / "best.safetensors"), first)
+    assert same(load_file(tmp_path / "last.safetensors"), second)
+    own = state_of(sparta_hub.load(tmp_path / "artifact", model=tiny.host, num_classes=10))
+    assert same(own, state_of(trained_network(tiny, first, num_classes=10, size=32)))
 
 
 def test_how_often_it_is_logged_and_kept_changes_nothing(tiny, tmp_path):
@@ -259,6 +299,127 @@ def test_a_validation_that_does_not_fit_into_the_budget_is_left_for_later(tiny, 
     assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
 
 
+def idle(monkeypatch, clock, seconds=1.0):
+    """Let steps take so long and do nothing, and leave out what a finished run writes."""
+    monkeypatch.setattr(engine, "train_step", lambda *_, **__: torch.zeros(()))
+    monkeypatch.setattr(engine, "finish", lambda *_, **__: None)
+    clock.let_pass(monkeypatch, engine, "train_step", [seconds])
+
+
+def keeps(monkeypatch):
+    """The steps at which checkpoints are written from now on."""
+    kept, write = [], engine.write_checkpoint
+    monkeypatch.setattr(
+        engine, "write_checkpoint", lambda out, held: (kept.append(held.progress.step), write(out, held))
+    )
+    return kept
+
+
+def test_checkpoints_come_as_often_as_was_asked_and_at_the_end_and_seconds_count_over_all_launches(
+    tiny, tmp_path, monkeypatch
+):
+    clock = Clock(monkeypatch)
+    idle(monkeypatch, clock)
+    kept, config = keeps(monkeypatch), replace(tiny, validation=0)  # ten steps
+    how = Options(log_every=1, checkpoint_seconds=2.5)
+    assert go(config, tmp_path, options=how, stop=Stop(deadline=5.5)).step == 5
+    assert kept == [0, 3, 5]
+    assert read_checkpoint(tmp_path).progress.seconds == 5
+    clock.now = 1000
+    kept.clear()
+    assert go(config, tmp_path, options=how).step == 10
+    assert kept == [5, 8, 10]
+    held = read_checkpoint(tmp_path).progress
+    assert (held.step, held.seconds, [row["seconds"] for row in held.log]) == (10, 10, [*range(1, 11)])
+
+
+def test_the_budget_holds_the_time_to_keep_a_checkpoint_on_the_way_and_one_at_the_end(tiny, tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    idle(monkeypatch, clock)
+    clock.let_pass(monkeypatch, engine, "write_checkpoint", [5])
+    outcome = go(replace(tiny, validation=0), tmp_path, options=Options(), stop=Stop(deadline=16))
+    assert (outcome.step, clock.now) == (1, 11)
+
+
+@pytest.mark.parametrize(("budget", "steps", "validations"), [(14.9, 4, 0), (15.1, 8, 1)])
+def test_a_first_validation_is_taken_to_cost_as_many_passes_as_it_has_not_less(
+    tiny, tmp_path, monkeypatch, budget, steps, validations
+):
+    """Eleven: one without attack and the ten of PGD-10, each as long as a step of as many images."""
+    clock = Clock(monkeypatch)
+    idle(monkeypatch, clock)
+    monkeypatch.setattr(engine, "measure", lambda *_: (60.0, 40.0))
+    outcome = go(tiny, tmp_path, options=Options(), stop=Stop(deadline=budget))
+    assert (outcome.step, outcome.reason) == (steps, "the time budget is used up")
+    assert len(read_checkpoint(tmp_path).progress.history) == validations
+
+
+def test_the_speed_of_training_leaves_out_the_time_of_a_validation(tiny, tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    idle(monkeypatch, clock, 0.5)
+    monkeypatch.setattr(engine, "measure", lambda *_: (60.0, 40.0))
+    clock.let_pass(monkeypatch, engine, "measure", [100])
+    go(tiny, tmp_path)
+    assert [row["images_per_second"] for row in rows(tmp_path) if row["kind"] == "loss"] == [16.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("every", "per_epoch", "steps", "due"),
+    [
+        (1, 4, 8, [4, 8]),
+        (2, 4, 10, [8, 10]),  # and at the end
+        (0.5, 4, 8, [2, 4, 6, 8]),
+        (1 / 3, 4, 8, [2, 3, 4, 6, 7, 8]),
+        (0.1, 12, 12, [2, 3, 4, 5, 6, 8, 9, 10, 11, 12]),  # 6 / (0.1 * 12) is less than 5 in floats
+        (100, 4, 8, [8]),
+    ],
+)
+def test_validations_come_after_whole_intervals_of_any_length_and_once(every, per_epoch, steps, due):
+    run: Any = SimpleNamespace(
+        config=SimpleNamespace(validate_every=every), data=SimpleNamespace(validation=noise(1)),
+        length=Length(steps, per_epoch), progress=Progress(),
+    )  # fmt: skip
+    found = []
+    for step in range(steps + 1):
+        run.progress.step = step
+        while engine._Run.validation_is_due(run):
+            found.append(step)
+            run.progress.history.append(Validation(step, step / per_epoch, 0, 0, 0))
+    assert found == due
+    run.data.validation, run.progress.history = None, []
+    assert not engine._Run.validation_is_due(run)
+
+
+def test_the_rate_that_is_logged_is_the_one_of_the_schedule(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "finish", lambda *_, **__: None)
+    config = replace(tiny, validation=0, batch_size=20, schedule=Schedule("multistep", milestones=(1,), gamma=0.1))
+    go(config, tmp_path, options=Options(log_every=1))
+    assert [row["lr"] for row in rows(tmp_path)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+
+
+def test_processes_that_find_different_checkpoints_are_told_so(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "gathered", lambda value: [value, value + 2])
+    with pytest.raises(CheckpointError, match="find different checkpoints in .*; expected a folder that all share"):
+        go(tiny, tmp_path)
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_end_is_not_taken_for_finished(tiny, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    config = replace(tiny, family="relu", arguments={})
+    monkeypatch.setattr(engine, "train_step", lambda *_, **__: torch.zeros(()))
+    monkeypatch.setattr(engine, "measure", lambda *_: (60.0, 40.0))
+    monkeypatch.setattr(records, "draw_curve", killed)  # after which the record alone is left
+    with pytest.raises(KeyboardInterrupt):
+        go(config, tmp_path)
+    assert not (tmp_path / "training.json").exists()
+    monkeypatch.setattr(records, "draw_curve", lambda *_, **__: None)
+    assert go(config, tmp_path).step == 8
+    files = json.loads((tmp_path / "training.json").read_text())["best"]["files"]
+    assert files == {"best.safetensors": sha256_of(tmp_path / "best.safetensors")}
+
+
 @pytest.mark.parametrize(("budget", "steps"), [(15, 8), (8.15, 2)])
 def test_a_first_step_that_compiles_is_not_taken_for_the_pace(tiny, tmp_path, monkeypatch, budget, steps):
     """Nor for a guess of what a validation takes, which would stop the run before it; the second step is."""
@@ -289,10 +450,7 @@ def test_the_pace_holds_the_time_that_the_device_was_waited_for(tiny, tmp_path, 
 def test_a_validation_that_found_nothing_better_waits_for_the_next_checkpoint(tiny, tmp_path, monkeypatch):
     accuracies = iter([(60.0, 40.0), (80.0, 30.0), (80.0, 50.0), (80.0, 20.0)])
     monkeypatch.setattr(engine, "measure", lambda *_: next(accuracies))
-    kept, write = [], engine.write_checkpoint
-    monkeypatch.setattr(
-        engine, "write_checkpoint", lambda out, held: (kept.append(held.progress.step), write(out, held))
-    )
+    kept = keeps(monkeypatch)
     go(replace(tiny, epochs=4), tmp_path, options=Options(log_every=100))
     assert kept == [0, 4, 12, 16]  # at the end whatever was found
     assert read_checkpoint(tmp_path).progress.history[-1].pgd == 20.0

@@ -1,6 +1,7 @@
 """From a finished run, also of an older engine, to an artifact folder with card, results and record."""
 
 import json
+import resource
 from dataclasses import replace
 
 import pytest
@@ -19,10 +20,12 @@ from training.data import in_memory
 from training.engine import train
 from training.entries import EVALUATIONS, read_entry, read_record
 from training.errors import ConfigError
+from training.measure import measure
 from training.parallel import World
 from training.publish import publish
 from training.records import keep
 from training.results import copies_in_words, figures, gains_over
+from training.stopping import Stop
 
 PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 
@@ -210,9 +213,36 @@ def test_a_run_that_is_not_finished_is_refused(root, tiny):
         path.unlink()
     with pytest.raises(ConfigError, match=r"run has no weights, so it is not finished; go on with it: --resume .*run"):
         publish_run(root)
+    train(tiny, in_memory(tiny, noise(), World()), root / "stopped", stop=Stop(deadline=0))
+    message = r"stopped has no training.json, so it is no finished run; go on with it: --resume .*/stopped"
+    with pytest.raises(ConfigError, match=message):
+        publish(root, root / "stopped", "tiny", count=4, with_host=True, remark="r", comparison="c")
+    with pytest.raises(ConfigError, match=message):
+        measure(root, str(root / "stopped"), count=4)
 
 
 def test_records_never_replace_each_other(tmp_path):
     names = [keep({"number": i}, tmp_path, name="a-seed1").name for i in range(3)]
     assert names == ["a-seed1.json", "a-seed1-2.json", "a-seed1-3.json"]
     assert [json.loads((tmp_path / name).read_text())["number"] for name in names] == [0, 1, 2]
+
+
+def test_a_record_that_a_full_disk_cut_off_does_not_stay(tmp_path):
+    """Half a record would keep its name, and every command that reads all of them from working."""
+    keep({"number": 0}, tmp_path, name="a")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            keep({"text": "x" * 20_000}, tmp_path, name="a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "FileNotFoundError"), ("{", "JSONDecodeError")])
+def test_a_record_that_is_not_there_or_no_json_is_named(tmp_path, content, message):
+    if content:
+        (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ConfigError, match=f"a.json cannot be read as a record: {message}: "):
+        read_record(tmp_path / "a.json")
