@@ -87,6 +87,11 @@ class Images:
     labels: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, Tensor | Files) or not isinstance(self.y, Tensor):
+            raise DataError(
+                f"{self.name} has pixels of type {type(self.pixels).__name__} and labels of type "
+                f"{type(self.y).__name__}; expected two tensors: torch.as_tensor(pixels), torch.as_tensor(y).long()."
+            )
         shape = self.shape
         if isinstance(self.pixels, Tensor) and (self.pixels.dtype != torch.uint8 or len(shape) != 4):
             raise DataError(

@@ -75,13 +75,16 @@ def evaluate(
         The report, in every process if there are several.
 
     Raises:
-        DataError: no images, or the model has not the classes of the data.
-        AttackError: an unknown speed; no model; a model of another precision than float32, scripted, or that gives
-            NaN; no attacks, or one that its threat model does not fit, that gave no images of the shape of its own, or
-            changed the model.
+        DataError: no images, or the model has not the classes of the data; or a number that is none.
+        AttackError: an unknown speed; no model; a model of another precision than float32, scripted, without values,
+            that fails on one image or gives NaN; no attacks, or one that its threat model does not fit, that gave no
+            images of the shape of its own, or changed the model.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
     _check_kinds(model, data, attacks)
+    for what, number in {"batch_size": batch_size, "seed": seed, "sample": sample, "limit": limit}.items():
+        if type(number) is not int and (what, number) != ("limit", None):
+            raise DataError(f"{what} is {short(number)}; expected a whole number.")
     if min(batch_size, sample, len(data), 1 if limit is None else limit) < 1:
         raise DataError(
             f"There are {len(data)} images, batch_size={batch_size}, sample={sample}, limit={limit}; "
@@ -172,7 +175,14 @@ def _protocol(
 ) -> Protocol:
     images = min(len(data), limit or len(data))
     _check_model(model)
-    logits = logits_of(model, data.floats(slice(0, 1)).to(device_of(model)))
+    image = data.floats(slice(0, 1)).to(device_of(model))
+    try:
+        logits = logits_of(model, image)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise AttackError(
+            f"The model fails on the first image {tuple(image.shape)} of {data.name}: "
+            f"{' '.join(str(error).split())[:200]}. Expected one that takes images of this size in [0, 1], as float32."
+        ) from error
     if logits.isnan().all():
         raise AttackError("All logits of the first image are NaN: the model gives no numbers. Look at its weights.")
     classes = logits.shape[1]
@@ -200,6 +210,8 @@ def _protocol(
 
 def _check_model(model: nn.Module) -> None:
     """Refuse what would fail later, in words that do not say why."""
+    if any(p.is_meta for p in model.parameters()):
+        raise AttackError("The model lies on the meta device and has no values; expected one with weights.")
     precisions = {p.dtype for p in model.parameters() if p.is_floating_point()}
     if precisions - {torch.float32}:
         seen = ", ".join(sorted(map(str, precisions)))

@@ -93,6 +93,12 @@ def test_classes_are_counted_before_the_set_is_cut(tmp_path):
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2, 1).long(), r"labels torch.int64 \(2, 1\) for 2 images"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3).long(), r"labels torch.int64 \(3,\) for 2 images"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2), "labels torch.float32 .*expected a class number each"),
+        (
+            np.zeros((2, 3, 4, 4), np.uint8),
+            torch.zeros(2).long(),
+            r"pixels of type ndarray .*: torch.as_tensor\(pixels\)",
+        ),
+        (torch.zeros(2, 3, 4, 4).byte(), [0, 1], r"labels of type list; .*torch.as_tensor\(y\).long\(\)"),
     ],
 )
 def test_own_tensors_that_are_no_images_with_labels_are_refused(pixels, y, message):
