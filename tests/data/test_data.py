@@ -2,6 +2,7 @@ import pickle
 import struct
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,6 +173,18 @@ def test_an_archive_wins_over_a_folder_and_is_not_resized(root):
         load_images("tiny", "test", root, size=8)
     with pytest.raises(DataError, match="limit is 0"):
         load_images("tiny", "test", root, limit=0)
+    wrong: Any = 2.5
+    with pytest.raises(DataError, match="limit is 2.5; expected 1 or more images"):
+        load_images("tiny", "test", root, limit=wrong)
+    with pytest.raises(DataError, match="name is 2.5; expected that of a data set, such as 'cifar10', or a folder"):
+        load_images(wrong, "test", root)
+    assert torch.equal(load_images("tiny", "test", str(root)).x, load_images("tiny", "test", root).x)
+
+
+def test_a_folder_may_be_a_path(folder):
+    found, same = (load_images(name, "test") for name in (folder / "pets", str(folder / "pets")))
+    assert (found.name, found.classes) == (same.name, same.classes)
+    assert torch.equal(found.x, same.x)
 
 
 def test_too_many_bytes_at_once_are_refused_before_they_are_read(folder, monkeypatch):
