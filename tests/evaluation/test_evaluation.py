@@ -543,7 +543,7 @@ def test_classes_of_model_and_data_must_agree():
     with pytest.raises(AttackError, match=form.format("2, 2")):
         run([], nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Unflatten(1, (2, 2)), nn.Flatten(0, 1)))
     for few in ({"limit": 0}, {"batch_size": 0}):
-        with pytest.raises(DataError, match=r"There are 10 images, batch_size=\d, limit=.*; expected 1 or more"):
+        with pytest.raises(DataError, match=r"There are 10 images, batch_size=\d, sample=64, limit=.*; expected 1 or more"):
             run([], **few)
     nothing = Images(torch.zeros(0, 3, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), "nothing")
     with pytest.raises(DataError, match="There are 0 images"):
