@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from sparta_hub import __version__
 
+Z95 = 1.959964  # of the normal distribution, for 95 %: of every interval
 _PACKAGES = ("timm", "numpy")
 
 
-def wilson(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson interval of a proportion in percent, two decimals; z = 1.96 for 95 %."""
-    share, square = correct / count, z * z / count
+def wilson(correct: int, count: int) -> tuple[float, float]:
+    """Wilson interval of a proportion in percent at 95 %, two decimals."""
+    share, square = correct / count, Z95 * Z95 / count
     middle = (share + square / 2) / (1 + square)
-    half = z * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    half = Z95 * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
     low, high = round(100 * (middle - half), 2), round(100 * (middle + half), 2)
     return max(0.0, low), min(100.0, high)  # at 0 and 100 % rounding can step out
 

@@ -1,6 +1,8 @@
 """Intervals and origins of figures."""
 
 import subprocess
+from math import sqrt
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -9,10 +11,14 @@ from sparta_hub import provenance as source
 from sparta_hub.provenance import commit, provenance, wilson
 
 
-def test_wilson_against_known_values():
-    assert wilson(50, 100) == (pytest.approx(40.38, abs=0.01), pytest.approx(59.62, abs=0.01))
-    low, high = wilson(0, 10)
-    assert (low, high) == (0, pytest.approx(27.75, abs=0.01))
+@pytest.mark.parametrize(("correct", "count"), [(50, 100), (0, 10), (10, 10), (30, 100), (213, 1000), (899, 10_000)])
+def test_wilson_holds_those_shares_that_the_normal_test_does_not_reject(correct, count):
+    """Its ends are the roots of ``|correct / count - p| = z·sqrt(p(1 - p) / count)``; three tell z from 1.96."""
+    a = NormalDist().inv_cdf(0.975) ** 2 / count
+    share = correct / count
+    middle, root = 2 * share + a, sqrt((2 * share + a) ** 2 - 4 * (1 + a) * share**2)
+    expected = [round(100 * (middle + sign * root) / (2 + 2 * a), 2) for sign in (-1, 1)]
+    assert wilson(correct, count) == tuple(expected)
 
 
 def test_provenance_names_commit_and_hardware():

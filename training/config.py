@@ -16,9 +16,10 @@ class Schedule:
 
     Args:
         kind: ``one_cycle`` (linear up over the share ``rise`` of the run, linear down to 0), ``one_cycle_by_epoch``
-            (torch's ``OneCycleLR``, stepped once an epoch: from 1/25 up and down to nothing by cosines), ``cyclic``
-            (``one_cycle`` with its peak in the middle, whatever ``rise`` says), ``multistep`` (times ``gamma`` at each
-            milestone), ``cosine`` (to 0), ``constant``.
+            (torch's ``OneCycleLR``, stepped once an epoch: from 1/25 up and down to nothing by cosines; as torch's, it
+            is at nothing throughout a run of one epoch, which the command line refuses), ``cyclic`` (``one_cycle`` with
+            its peak in the middle, whatever ``rise`` says), ``multistep`` (times ``gamma`` at each milestone),
+            ``cosine`` (to 0), ``constant``.
         rise: share of the run before the peak.
         milestones: epochs.
         gamma: what ``multistep`` multiplies with.

@@ -156,6 +156,7 @@ def plan(config: TrainConfig, device: torch.device, *, limit: float = 1.0, measu
 
     Raises:
         DataError: the data are not there, and how many they are is not known either.
+        NameNotFoundError: the activation is a short name that nobody knows; a folder or repository is named as missing.
         SpartaError: host, activation, method or their arguments are wrong.
     """
     missing = []
@@ -179,6 +180,8 @@ def plan(config: TrainConfig, device: torch.device, *, limit: float = 1.0, measu
     try:
         model = make_model(config, data.classes)
     except (NameNotFoundError, ArtifactError, HubError) as error:
+        if isinstance(error, NameNotFoundError) and "/" not in config.activation:
+            raise  # a short name: no folder or repository that may come to be before the run
         missing.append(f"{config.activation}: {error}")
         built = replace(config, activation="", frozen=False)  # of the same form, though not the same weights
         model = make_model(built, data.classes)

@@ -50,7 +50,7 @@ def changed(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
 
     Raises:
         ConfigError: no such field, or a value of another type; the message names the valid ones. Or a field that has no
-            effect.
+            effect, or a learning rate that has none.
     """
     before, paths = config, [setting.partition("=")[0] for setting in settings]
     for setting in settings:
@@ -63,6 +63,7 @@ def changed(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
             kept = {name: value for name, value in getattr(config, field).items() if f"{field}.{name}" in paths}
             config = replace(config, **{field: kept})
     _refuse_idle(config, paths)
+    _refuse_foot_alone(config)
     return config
 
 
@@ -89,6 +90,17 @@ def _refuse_idle(config: TrainConfig, paths: Sequence[str]) -> None:
         return
     if found := next((path for path in paths if path.partition(".")[0] in idle), None):
         raise ConfigError(f"--set {found} has no effect beside {why}; leave it out.")
+
+
+def _refuse_foot_alone(config: TrainConfig) -> None:
+    """Raise ``ConfigError`` for a cycle by epochs that has one epoch: as torch's, it ends before it has risen."""
+    schedule = config.schedule
+    if schedule.kind == "one_cycle_by_epoch" and schedule.rise < 1 and config.epochs - schedule.warmup <= 1:
+        raise ConfigError(
+            f"schedule.kind one_cycle_by_epoch with epochs {config.epochs:g} and schedule.warmup {schedule.warmup:g} "
+            "would train at lr / 250,000 and less; expected more than one epoch after the warm-up, or --set "
+            "schedule.momentum_dip=0 --set schedule.kind=one_cycle."
+        )
 
 
 def _set(value: Any, path: Sequence[str], text: str, whole: str) -> Any:

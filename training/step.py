@@ -12,6 +12,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from sparta_hub.seeds import derived_seed
+from sparta_hub.small_maps import has_matrix_unit, use_products
 from training.config import TrainConfig
 from training.errors import ConfigError
 from training.methods import Batch, Draws, Method, build_method
@@ -90,6 +91,8 @@ def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: s
         ConfigError: the method cannot be had on several GPUs.
     """
     model = make_model(config, num_classes, synchronised=world.synchronises).to(world.device)
+    if config.precision == "bf16" and has_matrix_unit(world.device):
+        use_products(model)
     method = build_method(
         config.method, config.method_arguments, awp=config.awp, seed=config.seed, synchronised=world.synchronises
     ).to(world.device)

@@ -60,17 +60,19 @@ class DynamicRelu(nn.Module):
             nn.init.zeros_(self.score.weight)
             nn.init.zeros_(self.score.bias)  # pyright: ignore[reportArgumentType]
 
-    def coefficients(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Slopes and intercepts for x (B, C, H, W), each (k, B, C, 1, 1)."""
+    def gate(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Slopes and intercepts for x (B, C, H, W), each (k, B, C, 1, 1), and for C the attention (B, 1, H, W)."""
         residual = 2 * torch.sigmoid(self.predict(F.relu(self.squeeze(x.mean((2, 3)))))) - 1
         residual = residual.view(x.shape[0], 2, self.pieces, x.shape[1], 1, 1).permute(1, 2, 0, 3, 4, 5)
         slopes, intercepts = _SLOPE_RANGE * residual[0], _INTERCEPT_RANGE * residual[1]
-        return torch.cat([slopes[:1] + 1, slopes[1:]]), intercepts
+        lines = torch.cat([slopes[:1] + 1, slopes[1:]]), intercepts
+        return (*lines, spatial_attention(self.score(x), self.temperature)) if self.spatial else lines
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation to x (B, C, H, W)."""
-        y = dynamic_relu(x, *self.coefficients(x))
-        return y * spatial_attention(self.score(x), self.temperature) if self.spatial else y
+        slopes, intercepts, *attention = self.gate(x)
+        y = dynamic_relu(x, slopes, intercepts)
+        return y * attention[0] if attention else y
 
 
 def dynamic_relu_b(channels: int, *, reduction: int = 4, pieces: int = 2) -> DynamicRelu:

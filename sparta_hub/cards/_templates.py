@@ -48,8 +48,8 @@ $limits
 `sparta-hub verify-files $name` compares the files that have a checksum in `config.json`: weights and `results.json`,
 not this card. `sparta-hub verify $name --limit 100` measures accuracy without attack and under each single attack
 again, on the first 100 of the same images with the same seed, and says how many images differ and whether each accuracy
-lies in its interval; it does not measure worst cases, gains, cost or other networks. The flags of every image are in
-`results.json`.
+lies in its interval; it does not measure worst cases, gains, cost or other networks, and AutoAttack, which takes hours
+on a CPU, only where it is asked for by its name (`--attack`). The flags of every image are in `results.json`.
 
 ## Licence and source
 

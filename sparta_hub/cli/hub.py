@@ -92,7 +92,7 @@ def verify_files_command(name: str, as_json: bool) -> None:
 @click.command("verify")
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many images; all of the record by default.")
-@click.option("--attack", "attacks", multiple=True, help="Only this attack of the record; may be repeated.")
+@click.option("--attack", "attacks", multiple=True, help="Only this; may be repeated. Default: all but AutoAttack.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
 @JSON
 def verify_command(name: str, limit: int | None, attacks: tuple[str, ...], device: str, as_json: bool) -> None:

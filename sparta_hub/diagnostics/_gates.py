@@ -1,13 +1,12 @@
 """Attacks that know of a gate: PGD whose gradient takes the gates of injected activations as constants.
 
-They are judged, as every attack is, on the true model. An activation has a gate if it says what depends on its input
-beside the rectified input itself: a method ``gate(x)``, or ``coefficients(x)``, that its ``forward`` calls.
+They are judged, as every attack is, on the true model. An activation has a gate if it has a method ``gate(x)`` that its
+``forward`` calls: all that depends on its input beside the rectified input itself, or the lines it is the largest of.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +16,15 @@ from sparta_hub.attacks.gradient import held_still
 from sparta_hub.surgery import injected
 from sparta_hub.threat import ThreatModel
 
-METHODS = ("gate", "coefficients")
+METHOD = "gate"
 Gate = Tensor | tuple[Tensor, ...]
 Compute = Callable[[Tensor], Gate]
 
 
-def gates(model: nn.Module) -> dict[nn.Module, str]:
-    """The injected activations that have a gate and are enabled, with the name of the method that computes it."""
+def gates(model: nn.Module) -> dict[nn.Module, Compute]:
+    """The injected activations that have a gate and are enabled, with the method that computes it."""
     standing = [module.activation for module in injected(model).values() if module.enabled]
-    return {m: name for m in standing for name in METHODS if callable(getattr(m, name, None))}
+    return {module: getattr(module, METHOD) for module in standing if callable(getattr(module, METHOD, None))}
 
 
 def gate_detached(
@@ -35,8 +34,7 @@ def gate_detached(
 
     Finds what a gate hides whose own gradient is steep, noisy or misleading. arXiv:1802.00420, section 4.1.
     """
-    detached = {module: _detached(getattr(module, name)) for module, name in gates(model).items()}
-    with _replaced(gates(model), detached):
+    with _replaced({module: _detached(compute) for module, compute in gates(model).items()}):
         return pgd(model, x, y, threat, steps=steps, generator=generator)
 
 
@@ -48,10 +46,10 @@ def gate_frozen(
     Finds what a gate hides that closes as soon as an image is changed, and lets no gradient through.
     """
     kept: dict[nn.Module, list[Gate]] = {module: [] for module in gates(model)}
-    recording = {module: _recorded(getattr(module, name), kept[module]) for module, name in gates(model).items()}
-    with held_still(model), torch.no_grad(), _replaced(gates(model), recording):
+    recording = {module: _recorded(compute, kept[module]) for module, compute in gates(model).items()}
+    with held_still(model), torch.no_grad(), _replaced(recording):
         model(x)
-    with _replaced(gates(model), {module: _repeated(seen) for module, seen in kept.items()}):
+    with _replaced({module: _repeated(seen) for module, seen in kept.items()}):
         return pgd(model, x, y, threat, steps=steps, generator=generator)
 
 
@@ -78,12 +76,12 @@ def _without_gradient(gate: Gate) -> Gate:
 
 
 @contextmanager
-def _replaced(methods: Mapping[nn.Module, str], new: Mapping[nn.Module, Any]) -> Iterator[None]:
-    """Let each object's own method be another for a while, also if an error ends it."""
+def _replaced(new: Mapping[nn.Module, Compute]) -> Iterator[None]:
+    """Let each module's gate be another for a while, also if an error ends it."""
     try:
-        for module, name in methods.items():
-            object.__setattr__(module, name, new[module])
+        for module, compute in new.items():
+            object.__setattr__(module, METHOD, compute)
         yield
     finally:
-        for module, name in methods.items():
-            module.__dict__.pop(name, None)
+        for module in new:
+            module.__dict__.pop(METHOD, None)

@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sparta_hub.small_maps import ProductConv2d, has_matrix_unit, suits
+from sparta_hub.small_maps import has_matrix_unit, use_products
 
 CLOSE = 1e-4  # largest difference of logits that folding may make, as a share of the largest logit
 
@@ -65,27 +65,16 @@ class Compiled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, classes) of the images x (B, C, H, W)."""
         x = x.contiguous(memory_format=torch.channels_last)
-        with torch._dynamo.config.patch(recompile_limit=GRAPHS):
+        with torch._dynamo.config.patch(cache_size_limit=GRAPHS):
             return (self._with_gradients if torch.is_grad_enabled() else self._without)(x)
 
 
 def in_bfloat16(copied: nn.Module, x: Tensor) -> nn.Module:
-    """The copy in bfloat16; convolutions on small maps are products where the processor has a matrix unit for them.
-
-    Args:
-        copied: an ``attack_copy``, which is left alone.
-        x: images like those to come.
-    """
-    if not has_matrix_unit(x.device):
-        return InBfloat16(copied)
-    made, seen = copy.deepcopy(copied), _Seen(copied)
-    with torch.no_grad(), seen:
-        copied(x)
-    for name, width in seen.widths.items():
-        conv = made.get_submodule(name)
-        if seen.calls[name] == 1 and suits(conv, width):
-            made.set_submodule(name, ProductConv2d.of(cast(nn.Conv2d, conv).bfloat16(), fixed=True))
-    return InBfloat16(made)
+    """An ``attack_copy`` in bfloat16, for images like ``x``; where it changes, it is copied before."""
+    if has_matrix_unit(x.device):
+        copied = copy.deepcopy(copied)
+        use_products(copied, fixed=True)
+    return InBfloat16(copied)
 
 
 def has_fast_bfloat16(x: Tensor) -> bool:
@@ -128,7 +117,6 @@ class _Seen(TorchDispatchMode):
         self.given: dict[int, str] = {}
         self.got: dict[str, int] = {}
         self.reads, self.calls = Counter[int](), Counter[str]()
-        self.widths: dict[str, int] = {}  # of what convolutions give
         self.alive: list[Tensor] = []  # so that no id is given to a second tensor
         plain = [
             (name, module)
@@ -164,7 +152,7 @@ class _Seen(TorchDispatchMode):
             self.calls[name] += 1
             self.alive.append(output)
             if isinstance(module, nn.Conv2d):
-                self.given[id(output)], self.widths[name] = name, output.shape[-1]
+                self.given[id(output)] = name
             elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and not module.training:
                 self.got[name] = id(inputs[0])
 

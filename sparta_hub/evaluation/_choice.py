@@ -76,11 +76,15 @@ def _choose_one(model: nn.Module, sample: Examples, attack: Attack, seed: int, c
     allowed, seen = max(1, int(DIFFER * len(x))), []
     try:
         for name, candidate in _copies(model, x, compiled):
-            unlike = int((logits_of(candidate, x).argmax(1) != y).sum())
-            if unlike > UNLIKE * len(x):
-                seen.append(f"{name}: {unlike} of {len(x)} predictions differ")
+            try:
+                unlike = int((logits_of(candidate, x).argmax(1) != y).sum())
+                if unlike > UNLIKE * len(x):
+                    seen.append(f"{name}: {unlike} of {len(x)} predictions differ")
+                    continue
+                _, broken = run_attack(model, sample, attack, on=candidate, chosen=every, seed=seed)
+            except Exception as error:  # no compiler, say; the next copy may do
+                seen.append(f"{name}: {type(error).__name__}")
                 continue
-            _, broken = run_attack(model, sample, attack, on=candidate, chosen=every, seed=seed)
             differ = int((broken ^ expected).sum())
             seen.append(f"{name}: {differ} of {len(x)} flags differ, {allowed} may")
             if differ <= allowed:

@@ -8,8 +8,7 @@ from typing import Any
 from sparta_hub.errors import ReportError
 from sparta_hub.evaluation._outcome import Flags
 from sparta_hub.evaluation._report import Report
-
-_Z = 1.959964  # of the normal distribution, for 95 %
+from sparta_hub.provenance import Z95
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def paired_gain(attack: str, first: Flags, second: Flags) -> Gain:
     two = sum(b and not a for a, b in zip(first, second, strict=True))
     images = len(first)
     difference = (one - two) / (images + 2)
-    spread = _Z * sqrt((one + two + 1) / (images + 2) - difference**2) / sqrt(images + 2)
+    spread = Z95 * sqrt((one + two + 1) / (images + 2) - difference**2) / sqrt(images + 2)
     low, high = max(-1.0, difference - spread), min(1.0, difference + spread)  # few images: it can step out
     points, low, high = (round(100 * value, 2) for value in ((one - two) / images, low, high))
     return Gain(attack, points, low, high, one, two, images)

@@ -1,7 +1,9 @@
 """What there is: short names of this installation, and everything on the Hub that says it is ours."""
 
+from itertools import islice
+
 from sparta_hub.errors import HubError
-from sparta_hub.hub.failures import explain, failures
+from sparta_hub.hub.failures import explain, failures, promptly
 from sparta_hub.zoo import registry
 
 
@@ -23,6 +25,8 @@ def list_models(*, hub: bool = False, author: str | None = None) -> list[str]:
     import huggingface_hub as hf
 
     try:
-        return [model.id for model in hf.HfApi().list_models(filter="sparta-hub", author=author)]
+        found = iter(hf.HfApi().list_models(filter="sparta-hub", author=author))
+        first = promptly(lambda: list(islice(found, 1)))  # the request is sent with it
+        return [model.id for model in (*first, *found)]
     except failures() as error:
         raise explain(error, "The list of models", doing="fetched") from None

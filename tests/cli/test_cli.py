@@ -124,8 +124,11 @@ def test_eval_prints_a_table_and_writes_a_report(artifact, images):
 def test_eval_fast_finds_what_exact_finds(artifact, images):
     arguments = ("eval", artifact, "--data", "fashion_mnist", "--limit", 5, "--steps", 3, "--json")
     arguments += ("--attack", "pgd", "--attack", "sparta-pgd-10")
-    exact, fast = (json.loads(run(*arguments, *more).stdout) for more in ((), ("--fast",)))
+    exact, fast = (json.loads(run(*arguments, *more).stdout) for more in ((), ("--fast", "--sample", 1)))
     assert (exact["protocol"]["speed"], fast["protocol"]["speed"]) == ("exact", "fast")
+    reasons = [text for key, text in fast["provenance"][0].items() if key.endswith("ran on")]
+    assert len(reasons) == 2
+    assert all(": 0 of 1 flags differ, 1 may" in reason for reason in reasons)
     assert all(attack["arguments"]["early_stop"] for attack in fast["protocol"]["attacks"])
     assert fast["outcome"]["correct"] == exact["outcome"]["correct"]
     assert not any("early_stop" in attack["arguments"] for attack in exact["protocol"]["attacks"])

@@ -1,13 +1,16 @@
 """Attacks that take gates as constants, against loops written out; the activation is left as found."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sparta_hub.activations import spatial_attention
 from sparta_hub.diagnostics._gates import gate_detached, gate_frozen, gates
 from sparta_hub.surgery import disabled
-from tests.diagnostics.networks import THREAT, made
+from tests.diagnostics.networks import THREAT, made, network
 
 STEPS = 4
 
@@ -56,6 +59,31 @@ def test_the_gate_is_that_of_the_clean_images(gated, batch):
     expected = literal_pgd(lambda x: end(F.relu(start(x)) * gate), x, y)
     assert torch.equal(run(gate_frozen, gated, x, y), expected)
     assert not torch.equal(run(gate_detached, gated, x, y), expected)
+
+
+def test_the_gate_of_dynamic_relu_c_is_its_lines_and_its_attention(batch):
+    x, y = batch
+    model: Any = network("dynamic_relu_c").eval()
+    start, place, end = model[:4], model[4].activation, model[5:]
+    with torch.no_grad():
+        for weight in (place.predict.weight, place.score.weight):
+            weight.normal_()
+
+    def attention(maps):
+        return spatial_attention(place.score(maps), place.temperature)
+
+    def logits(x, attention):
+        maps = start(x)
+        with torch.no_grad():
+            theta = 2 * torch.sigmoid(place.predict(F.relu(place.squeeze(maps.mean((2, 3)))))) - 1
+            a1, a2, b1, b2 = (part[:, :, None, None] for part in theta.view(len(x), 4, 32).unbind(1))
+        return end(
+            torch.maximum(torch.addcmul(b1 / 2, 1 + a1, maps), torch.addcmul(b2 / 2, a2, maps)) * attention(maps)
+        )
+
+    expected = literal_pgd(lambda x: logits(x, torch.no_grad()(attention)), x, y)
+    assert torch.equal(run(gate_detached, model, x, y), expected)
+    assert not torch.equal(literal_pgd(lambda x: logits(x, attention), x, y), expected)  # its own gradient matters
 
 
 @pytest.mark.parametrize("attack", [gate_detached, gate_frozen])

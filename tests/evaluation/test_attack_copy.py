@@ -11,12 +11,13 @@ from torch import nn
 import sparta_hub.hosts  # noqa: F401  (registers the small hosts)
 from sparta_hub.attacks import pgd
 from sparta_hub.data import load_bundled
-from sparta_hub.errors import AttackError
+from sparta_hub.errors import AttackError, DataError
 from sparta_hub.evaluation import Attack, evaluate
-from sparta_hub.evaluation._attack_copy import InBfloat16, attack_copy, has_fast_bfloat16
+from sparta_hub.evaluation._attack_copy import Compiled, InBfloat16, attack_copy, has_fast_bfloat16, in_bfloat16
 from sparta_hub.evaluation._batch import Examples, run_attack
 from sparta_hub.evaluation._choice import choose
 from sparta_hub.provenance import state_sha256
+from sparta_hub.small_maps import ProductConv2d
 from sparta_hub.surgery import inject
 from sparta_hub.threat import ThreatModel
 from tests.conftest import HAS_PREACT
@@ -141,6 +142,35 @@ def test_folding_that_moves_the_logits_is_undone():
     assert relative(copied(x), model(x).detach()) < 1e-6
 
 
+@pytest.mark.parametrize("unit", [False, True])
+def test_in_bfloat16_small_maps_are_products_where_there_is_a_matrix_unit(monkeypatch, unit):
+    monkeypatch.setattr("sparta_hub.evaluation._attack_copy.has_matrix_unit", lambda device: unit)
+    model, x = lived_in(timm.create_model("resnet18_cifar", num_classes=10)), torch.rand(4, 3, 32, 32)
+    folded, _ = attack_copy(model, x)
+    state = state_sha256(folded)
+    fast = in_bfloat16(folded, x)
+    assert sum(isinstance(module, ProductConv2d) for module in fast.modules()) == (11 if unit else 0)
+    assert state_sha256(folded) == state
+    with torch.no_grad():
+        expected = model(x)
+        assert fast(x).dtype is torch.float32
+        assert relative(fast(x), expected) < 0.05
+        assert relative(fast(torch.rand_like(x)), expected) > 0.05
+
+
+def test_compiled_it_gives_the_same_logits_and_gradients():
+    net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5)))
+    folded, count = attack_copy(net, torch.rand(2, 3, 6, 6))
+    assert count == 1
+    compiled, x = Compiled(folded), torch.rand(3, 3, 6, 6, requires_grad=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), net(x))
+    seen, expected = (torch.autograd.grad(each(x)[:, 0].sum(), x)[0] for each in (compiled, net))
+    torch.testing.assert_close(seen, expected)
+    assert expected.abs().max() > 0.01
+    assert torch._dynamo.config.cache_size_limit < 64  # as it was
+
+
 def attack(**arguments):
     return Attack("pgd", pgd, LINF, {"steps": 5, **arguments})
 
@@ -211,6 +241,63 @@ def test_a_copy_that_disagrees_is_not_used(trained, monkeypatch, kind, why):
     assert why in first
     assert int(first.split(": ")[1].split()[0]) > 6
     assert second == "copy with 2 BatchNorms folded, float32: 0 of 64 flags differ, 1 may"
+
+
+def test_a_compiled_copy_comes_first_where_it_is_asked_for(trained, monkeypatch):
+    made = []
+
+    class Noted(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+            made.append(model)
+
+        def forward(self, x):
+            return self.model(x)
+
+    monkeypatch.setattr("sparta_hub.evaluation._choice.Compiled", Noted)
+    monkeypatch.setattr("sparta_hub.evaluation._choice.has_fast_bfloat16", lambda x: False)
+    data = load_bundled("test")
+    (choice,) = choose(trained, data, 500, data.y, [attack()], 0, compiled=True, size=10)
+    assert choice.reason == "copy with 2 BatchNorms folded, float32, compiled: 0 of 10 flags differ, 1 may"
+    assert isinstance(choice.model, Noted)
+    (again,) = choose(trained, data, 500, data.y, [attack()], 0, compiled=True, size=10, before=[choice.reason])
+    assert isinstance(again.model, Noted)
+    assert len(made) == 2
+    (eager,) = choose(trained, data, 500, data.y, [attack()], 0, size=10)
+    assert eager.reason == "copy with 2 BatchNorms folded, float32: 0 of 10 flags differ, 1 may"
+    assert len(made) == 2
+
+
+def test_where_nothing_compiles_the_next_copy_is_tried(trained, monkeypatch):
+    class NoCompiler(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+
+        def forward(self, x):
+            raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr("sparta_hub.evaluation._choice.Compiled", NoCompiler)
+    monkeypatch.setattr("sparta_hub.evaluation._choice.has_fast_bfloat16", lambda x: False)
+    (choice,) = choose(trained, load_bundled("test"), 500, load_bundled("test").y, [attack()], 0, compiled=True)
+    assert choice.reason == (
+        "copy with 2 BatchNorms folded, float32, compiled: RuntimeError; "
+        "copy with 2 BatchNorms folded, float32: 0 of 64 flags differ, 1 may"
+    )
+
+
+def test_a_compiled_evaluation_compares_as_many_images_as_asked(trained, monkeypatch):
+    monkeypatch.setattr("sparta_hub.evaluation._choice.Compiled", nn.Sequential)  # which compiles nothing
+    run = partial(evaluate, trained, load_bundled("test"), [attack()], batch_size=20, seed=0, limit=20)
+    report = run(speed="compiled", sample=7)
+    (reason,) = [str(value) for key, value in report.provenance[0].items() if key.endswith("ran on")]
+    assert report.protocol.speed == "compiled"
+    assert "compiled: " in reason
+    assert " of 7 flags differ, 1 may" in reason
+    differ = sum(a != b for a, b in zip(report.robust_flags(0), run().robust_flags(0), strict=True))
+    assert differ <= 1
+    with pytest.raises(DataError, match="sample=0, limit=20; expected 1 or more"):
+        run(speed="compiled", sample=0)
 
 
 def test_a_model_that_cannot_be_copied_is_attacked_itself(trained):

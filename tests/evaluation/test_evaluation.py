@@ -14,7 +14,7 @@ from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Attack, Report, evaluate
 from sparta_hub.processes import leave_processes
-from sparta_hub.provenance import modules_sha256, state_sha256, wilson
+from sparta_hub.provenance import modules_sha256, state_sha256
 from sparta_hub.threat import ThreatModel
 
 LINF = ThreatModel("linf", 8 / 255)
@@ -543,7 +543,9 @@ def test_classes_of_model_and_data_must_agree():
     with pytest.raises(AttackError, match=form.format("2, 2")):
         run([], nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Unflatten(1, (2, 2)), nn.Flatten(0, 1)))
     for few in ({"limit": 0}, {"batch_size": 0}):
-        with pytest.raises(DataError, match=r"There are 10 images, batch_size=\d, sample=64, limit=.*; expected 1 or more"):
+        with pytest.raises(
+            DataError, match=r"There are 10 images, batch_size=\d, sample=64, limit=.*; expected 1 or more"
+        ):
             run([], **few)
     nothing = Images(torch.zeros(0, 3, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), "nothing")
     with pytest.raises(DataError, match="There are 0 images"):
@@ -667,12 +669,6 @@ def test_export_for_robustbench():
     assert (entry["autoattack_acc"], entry["reported"], entry["unreliable"]) == ("40.00", "50.50", True)
     with pytest.raises(ReportError, match="The report has Linf 8/255 targeted; an entry of RobustBench"):
         run([pgd_attack(replace(LINF, targeted=True))]).to_model_info(**who, architecture="R", additional_data=False)
-
-
-def test_wilson_against_known_values():
-    assert wilson(50, 100) == (40.38, 59.62)
-    assert wilson(0, 10) == (0.0, 27.75)
-    assert wilson(10, 10) == (72.25, 100.0)
 
 
 def test_checksums_tell_what_differs_and_nothing_else():

@@ -56,6 +56,26 @@ def test_no_network_behind_another_endpoint(published, cache):
     assert "secret" not in said
 
 
+def test_the_list_of_the_hub_without_a_network(tmp_path):
+    """The client would ask six times, with pauses of 23 s between them."""
+    code = """
+import time
+from huggingface_hub import HfApi  # slow on a busy machine, and not what is timed
+from sparta_hub import list_models
+from sparta_hub.errors import HubError
+started = time.monotonic()
+try:
+    list_models(hub=True)
+except HubError as error:
+    print(error)
+assert time.monotonic() - started < 12
+"""
+    assert finish(start(code, home=tmp_path, HF_ENDPOINT="http://127.0.0.1:9")) == (
+        "The list of models cannot be fetched: the Hub (http://127.0.0.1:9) cannot be reached. Check the network, a "
+        "proxy, HF_ENDPOINT. TimeoutError: no answer within 4 s"
+    )
+
+
 @pytest.mark.skipif(os.geteuid() == 0 and not works("setpriv", "--version"), reason="root may write anywhere")
 def test_a_cache_that_cannot_be_written(published, cache, artifact):
     resolve(REPO)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sparta_hub.cli import main
 from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
 from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError, SpartaError
-from sparta_hub.evaluation import evaluate
+from sparta_hub.evaluation import Report, evaluate
 from sparta_hub.saving import save_model
 from tests.hub.conftest import REPO, put
 
@@ -82,6 +83,18 @@ def test_the_same_bits_by_name(measured, hub, cache):
     commit = sparta_hub.push_to_hub(measured, REPO).commit
     found = sparta_hub.verify(f"{REPO}@{commit}", limit=4, attacks=["fgsm"])
     assert [(v.attack, v.differ) for v in found] == [("clean", 0), ("fgsm, Linf 8/255", 0)]
+
+
+def test_autoattack_is_measured_again_only_where_it_is_asked_for(measured):
+    report = Report.from_json(report_of(measured))
+    fgsm, preset = report.protocol.attacks
+    unknown = replace(fgsm, name="thesis-aa", arguments={"version": "none of its versions"})  # it fails if it is run
+    protocol = replace(report.protocol, attacks=(unknown, preset))
+    put(measured, {"reports": [replace(report, protocol=protocol).to_json()]})
+    found = sparta_hub.verify(measured, limit=8)
+    assert [v.attack.split(" (")[0] for v in found] == ["clean", preset.name]
+    with pytest.raises(AttackError, match="version is 'none of its versions'"):
+        sparta_hub.verify(measured, limit=8, attacks=["thesis-aa"])
 
 
 def test_some_images_and_some_attacks(measured):

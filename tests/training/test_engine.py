@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import sparta_hub
 from sparta_hub.provenance import tensors_sha256
+from sparta_hub.small_maps import ProductConv2d
 from tests.training.conftest import noise
 from training import engine
 from training.checkpoints import read_checkpoint, write_checkpoint
@@ -21,7 +22,7 @@ from training.engine import Options, train
 from training.errors import CheckpointError, ConfigError, LossError
 from training.models import make_model
 from training.parallel import World
-from training.step import length_of
+from training.step import assemble, length_of
 from training.stopping import Stop
 
 OFTEN = Options(log_every=2, checkpoint_seconds=0)
@@ -373,3 +374,15 @@ def test_convolutions_are_timed_in_training_alone(tiny, tmp_path, monkeypatch):
     go(tiny, tmp_path)
     assert seen == {"step": {True}, "validation": {False}}
     assert torch.backends.cudnn.benchmark is False
+
+
+@pytest.mark.parametrize(("precision", "unit"), [("bf16", True), ("bf16", False), ("fp32", True)])
+def test_in_bf16_small_maps_are_products_where_there_is_a_matrix_unit(monkeypatch, tmp_path, tiny, precision, unit):
+    monkeypatch.setattr("training.step.has_matrix_unit", lambda device: unit)
+    config = replace(tiny, host="resnet18_cifar", precision=precision, validation=0, batch_size=2, epochs=0.05)
+    parts = assemble(config, 10, World())
+    expected = 11 if unit and precision == "bf16" else 0
+    for network in (parts.model, parts.measured):
+        assert sum(isinstance(module, ProductConv2d) for module in network.modules()) == expected
+    assert go(config, tmp_path / "run").reason == ""
+    assert len(rows(tmp_path / "run")) >= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparta_hub.errors import DataError
+from sparta_hub.errors import DataError, NameNotFoundError
 from training import plan as module
 from training.config import Schedule, TrainConfig
 from training.plan import Cost, Parameters, count_parameters, plan
@@ -133,6 +133,12 @@ def test_a_missing_activation_is_named_and_the_rest_planned_with_a_fresh_one(no_
     assert missing.startswith("./model_cards/sparta_t8_cifar10_resnet18_sparta: ")
     assert found.parameters == Parameters(21_282_122, 811_528)
     assert found.trainable == 21_282_122
+
+
+def test_a_short_name_that_nobody_knows_is_refused(no_data):
+    mistyped = replace(RECIPES["cpu_relu_res18_cifar"](), activation="sparta-res18-cifr")
+    with pytest.raises(NameNotFoundError, match="is called 'sparta-res18-cifr'. Did you mean 'sparta-res18-cifar'?"):
+        plan(mistyped, CPU, measure=False)
 
 
 def test_a_frozen_activation_of_the_zoo_is_counted_and_not_trained(no_data):

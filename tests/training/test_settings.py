@@ -8,6 +8,7 @@ import pytest
 from sparta_hub.threat import ThreatModel
 from training.config import Schedule, TrainConfig
 from training.errors import ConfigError
+from training.schedules import factor
 from training.settings import changed, differences, from_json, to_json
 
 CONFIG = TrainConfig(
@@ -168,6 +169,24 @@ def test_a_wrong_setting_is_answered(setting, message):
 def test_momentum_is_not_below_its_dip():
     with pytest.raises(ConfigError, match="momentum is 0.05; expected no less than schedule.momentum_dip"):
         changed(CONFIG, ["schedule.kind=one_cycle_by_epoch", "schedule.momentum_dip=0.1", "momentum=0.05"])
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (0.5, 0), (3, 2)])
+def test_a_cycle_by_epoch_wants_more_than_one(epochs, warmup):
+    cycle = [f"epochs={epochs}", f"schedule.warmup={warmup}", "schedule.kind=one_cycle_by_epoch"]
+    with pytest.raises(ConfigError) as caught:
+        changed(CONFIG, cycle)
+    assert str(caught.value) == (
+        f"schedule.kind one_cycle_by_epoch with epochs {epochs} and schedule.warmup {warmup} would train at lr / "
+        "250,000 and less; expected more than one epoch after the warm-up, or --set schedule.momentum_dip=0 --set "
+        "schedule.kind=one_cycle."
+    )
+    schedule, steps = Schedule("one_cycle_by_epoch", warmup=warmup), int(epochs * 10)
+    assert max(factor(schedule, step, steps, 10) for step in range(steps)) == 1 / 250_000
+    typed = changed(CONFIG, [*cycle, "schedule.momentum_dip=0", "schedule.kind=one_cycle"])  # what the message says
+    assert typed.schedule.kind == "one_cycle"
+    assert changed(CONFIG, [*cycle, f"epochs={warmup + 1.5}"]).epochs == warmup + 1.5  # an epoch that is begun counts
+    assert changed(CONFIG, [*cycle, "schedule.rise=1"]).schedule.rise == 1  # at its top from the first epoch on
 
 
 def test_nesterov_wants_momentum():

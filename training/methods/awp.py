@@ -1,5 +1,7 @@
 """Adversarial weight perturbation (AWP; Wu et al. 2020, arXiv:2004.05884), around any method."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ class Awp(Method):
     The images are attacked at w. As in the authors' code, only weights of two or more dimensions are perturbed, so no
     bias and no BatchNorm; frozen ones are not either. ``after_backward`` brings the very bits of w back, so the
     gradient is taken at w + v and the optimiser steps from w. The loss that is climbed is the one that is trained,
-    label smoothing included.
+    label smoothing and random numbers of the method included.
 
     BatchNorm's running statistics: the pass that finds v leaves them alone, the pass that is trained on moves them, as
     without AWP.
@@ -38,8 +40,9 @@ class Awp(Method):
     def objective(self, model: nn.Module, x_adv: Tensor, batch: Batch, criterion: Criterion) -> Tensor:
         """The method's objective at the perturbed weights, which stay until ``after_backward``."""
         weights = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() > 1]
+        ahead = replace(batch.draws, generator=batch.draws.generator.clone_state())  # the same noise in both passes
         with running_statistics_kept(model):
-            loss = self.method.objective(model, x_adv, batch, criterion)
+            loss = self.method.objective(model, x_adv, replace(batch, draws=ahead), criterion)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         average_over_processes(gradients)
         self._own = [(weight, weight.detach().clone()) for weight in weights]

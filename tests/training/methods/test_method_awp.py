@@ -32,6 +32,21 @@ def test_it_is_its_algorithm():
     assert_same_state(train(made("pgd", awp=GAMMA), network()), model)
 
 
+def test_the_loss_that_is_climbed_has_the_noise_of_the_loss_that_is_trained():
+    """FGSM-GA draws inside its loss: both passes are its own on a batch whose draws are fresh."""
+    model, method = network().train(), made("fgsm_ga", lambda_=2.0)
+    x_adv = method.attack(model, batch(1))
+    proxy = copy.deepcopy(model)
+    method.objective(proxy, x_adv, batch(1), SMOOTHED).backward()
+    with torch.no_grad():
+        for weight, other in zip(proxy.parameters(), model.parameters(), strict=True):
+            if weight.dim() > 1:
+                weight.add_(GAMMA * other.norm() * weight.grad / weight.grad.norm())
+    expected = method.objective(proxy, x_adv, batch(1), SMOOTHED)
+    around = made("fgsm_ga", awp=GAMMA, lambda_=2.0)
+    torch.testing.assert_close(around.loss(model, batch(1), SMOOTHED), expected, rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_every_methods_loss_rises_and_its_weights_come_back_bit_for_bit(name):
     model = network().train()
