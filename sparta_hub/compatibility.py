@@ -43,8 +43,10 @@ def check_spec(spec: ActivationSpec, host: nn.Module | str, *, input_size: int |
         SiteError: timm knows no network of that name.
         SpecError: ``input_size`` is no size, or the family of ``spec``, or an argument, does not exist.
     """
-    if input_size is not None and input_size < 1:
-        raise SpecError(f"input_size is {input_size}; expected the height and width of the images in pixels.")
+    if input_size is not None and (type(input_size) is not int or input_size < 1):
+        raise SpecError(
+            f"input_size is {input_size!r}; expected the height and width of the images, one number of pixels."
+        )
     check_arguments(spec.family, spec.arguments)
     if isinstance(host, str):
         from sparta_hub.hosts import host_on_meta

@@ -135,8 +135,7 @@ def create_host(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.
         num_classes: classes of its head; timm's default for that network if None, no head if 0.
         **kwargs: passed on to ``timm.create_model``.
     """
-    if num_classes is not None and (type(num_classes) is not int or num_classes < 0):
-        raise SiteError(f"num_classes is {num_classes!r}; expected a whole number, or None for {name}'s own.")
+    check_num_classes(num_classes, name)
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -151,6 +150,12 @@ def create_host(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.
     if num_classes is not None:
         kwargs["num_classes"] = num_classes
     return timm.create_model(name, **kwargs)
+
+
+def check_num_classes(num_classes: int | None, name: str) -> None:
+    """Raise ``SiteError`` unless ``num_classes`` is a number of classes for the network ``name``, or None."""
+    if num_classes is not None and (type(num_classes) is not int or num_classes < 0):
+        raise SiteError(f"num_classes is {num_classes!r}; expected a whole number, or None for {name}'s own.")
 
 
 def host_on_meta(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.Module:

@@ -43,13 +43,18 @@ def build_modules(spec: ActivationSpec, state: Mapping[str, Tensor] | None) -> l
     With a state the modules are laid out without memory first, and compared with what is there: a spec cannot make
     this allocate more than its file holds.
     """
+    if state is not None and not isinstance(state, Mapping):
+        raise ArtifactError(
+            f"state is {short(state)}; expected tensors by file key, as load_file of safetensors gives."
+        )
     if state is None:
         return [build(spec.family, site.channels, spec.arguments) for site in spec.sites]
     with torch.device("meta"):
         modules = [build(spec.family, site.channels, spec.arguments) for site in spec.sites]
     expected = {f"{s.key}.{k}": t for s, m in zip(spec.sites, modules, strict=True) for k, t in m.state_dict().items()}
     _compare(expected, state)
-    modules = [build(spec.family, site.channels, spec.arguments) for site in spec.sites]
+    with torch.random.fork_rng([]):  # first values are drawn and overwritten: nobody's random numbers are used up
+        modules = [build(spec.family, site.channels, spec.arguments) for site in spec.sites]
     for site, module in zip(spec.sites, modules, strict=True):
         own = {key: state[f"{site.key}.{key}"].detach().clone() for key in module.state_dict()}
         module.load_state_dict(own, strict=True, assign=True)

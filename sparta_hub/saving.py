@@ -1,5 +1,6 @@
 """Artifact folders, written such that they can be read: everything is checked before the first byte."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -7,20 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from sparta_hub import __version__
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, WEIGHTS, check_host, host_files, read_config
-from sparta_hub.errors import ArtifactError, SpartaError, SpecError
+from sparta_hub.errors import ArtifactError, SpartaError, SpecError, short
 from sparta_hub.injected import InjectedActivation
 from sparta_hub.matching import build_modules
 from sparta_hub.records import write_whole
-from sparta_hub.site_search import uncompiled
+from sparta_hub.site_search import image_shape, uncompiled
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, HostSpec, Origin
-from sparta_hub.surgery import spec_of, state_of
+from sparta_hub.surgery import eject, spec_of, state_of
 
 MAX_SHARD_BYTES = 15_000_000
+SAME = 1e-3  # largest difference of the logits of two networks that are one, as a share of the largest: rounding
 
 
 def save_model(
@@ -49,14 +52,18 @@ def save_model(
         SiteError: the model holds no activation set.
         ArtifactError: a weight is NaN or infinite, or does not fit into float16; ``load`` could not read the set, or
             make the host again; or the folder holds figures or a card of other weights.
+        SpecError: ``origin`` is none.
     """
     model = uncompiled(model)
+    if origin is not None and not isinstance(origin, Origin):
+        raise SpecError(f"origin is {short(origin)}; expected sparta_hub.Origin(host=..., num_classes=..., ...).")
     spec = replace(spec_of(model), origin=origin) if origin else spec_of(model)
     blobs = {WEIGHTS: _to_bytes(_checked_state(model, spec))}
     host = None
     if with_host:
         state = host_state(model)
         host = _host_of(model, state)
+        _check_remade(model, host, state)
         blobs |= _host_shards(state)
     if results is not None:
         blobs[RESULTS] = to_json_bytes(results)
@@ -144,6 +151,40 @@ def _host_of(model: nn.Module, state: Mapping[str, Tensor]) -> HostSpec:
     except SpartaError as error:
         raise ArtifactError(f"load could not make this network again. {error} {instead}") from error
     return host
+
+
+def _check_remade(model: nn.Module, host: HostSpec, state: Mapping[str, Tensor]) -> None:
+    """Refuse a network that computes something else than timm's of its name does with the same weights.
+
+    Weights do not tell ReLU from SiLU, one stride or pool from another, nor whether images are normalised inside.
+    """
+    from sparta_hub.hosts import create_host
+
+    own = copy.deepcopy(model).cpu().float()
+    if any(isinstance(part, InjectedActivation) for part in own.modules()):
+        own = eject(own)
+    with torch.random.fork_rng([]), torch.no_grad():
+        image = torch.rand(image_shape(own), generator=torch.Generator().manual_seed(0))
+        again = create_host(host.name, host.num_classes)
+        again.load_state_dict(state)
+        seen, made = own.eval()(image), again.eval()(image)
+    if seen.shape != made.shape or not (seen - made).abs().max() <= SAME * seen.abs().max():
+        raise ArtifactError(
+            f"load could not make this network again: timm's {host.name} gives other logits with the same weights. "
+            f"{_difference(own, again)} Nothing was written. Save the activations alone (with_host=False)."
+        )
+
+
+def _difference(own: nn.Module, again: nn.Module) -> str:
+    """The first part of ``own`` that is another in ``again``, in words."""
+    parts = dict(again.named_modules())
+    for path, part in own.named_modules():
+        here, there = (f"{type(p).__name__}({p.extra_repr()})" for p in (part, parts.get(path, nn.Module())))
+        if here != there and not list(part.children()):
+            return f"{path} is {here} here and {there} there."
+    return (
+        "Something that is no layer differs, such as a normalisation in forward or a hook: put it around the network."
+    )
 
 
 def _replacing(folder: Path, config: ArtifactConfig) -> tuple[ArtifactConfig, list[str]]:

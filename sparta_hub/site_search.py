@@ -76,6 +76,12 @@ def places(host: nn.Module, module: nn.Module) -> list[tuple[nn.Module, str]]:
     return [(parent, name) for parent in host.modules() for name, child in parent._modules.items() if child is module]
 
 
+def image_shape(host: nn.Module) -> tuple[int, ...]:
+    """(1, C, H, W) of an image that ``host`` takes, as far as it says so; else (1, 3, 224, 224)."""
+    size = (getattr(host, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))[1:]
+    return 1, next((module.in_channels for module in host.modules() if isinstance(module, nn.Conv2d)), 3), *size
+
+
 def _class_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
@@ -138,6 +144,11 @@ def _every_site(host: nn.Module, need_channels: bool) -> tuple[Site, ...]:
     }
     if not paths:
         raise SiteError(f"{type(host).__name__} has no activation module that could be replaced.")
+    if digits := [path for path in paths if path[0].isdigit()]:
+        raise SiteError(
+            f"{type(host).__name__} has an activation at {digits[0]!r}, which can be no name of a site. Give its "
+            "layers names: nn.Sequential(OrderedDict(conv=..., act=...)), or make it an attribute of a module of yours."
+        )
     if not need_channels:
         return tuple(Site(path, path, None) for path in paths)
     shapes = _observe(host, paths)
@@ -181,12 +192,16 @@ def _observe(host: nn.Module, paths: Mapping[str, nn.Module]) -> dict[str, list[
         for path, module in paths.items()
     ]
     modes = [(module, module.training) for module in host.modules()]
-    parameter = next(host.parameters())
-    size = (getattr(host, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))[1:]
-    stem = next((module.in_channels for module in host.modules() if isinstance(module, nn.Conv2d)), 3)
-    image = torch.zeros(1, stem, *size, device=parameter.device, dtype=parameter.dtype)
+    like = next(host.parameters(), torch.empty(0))
+    image = torch.zeros(image_shape(host), device=like.device, dtype=like.dtype)
     try:
         host.eval()(image)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise SiteError(
+            f"{type(host).__name__} fails on one black image {tuple(image.shape)}, which is to tell the channels: "
+            f"{' '.join(str(error).split())[:200]} Use an elementwise family, which needs none; or say which images "
+            "the network takes: model.pretrained_cfg = {'input_size': (3, 32, 32)}."
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()

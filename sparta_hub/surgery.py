@@ -55,6 +55,8 @@ def inject(
 ) -> ActivationSpec:
     """Replace activations of ``host`` in place, keeping its mode, device, dtype and memory format.
 
+    Weights that are not frozen are new parameters: build the optimiser after this, or it will not move them.
+
     Args:
         host: a timm network.
         activation: a family's name, or a spec; with a spec its own placement and arguments hold.
@@ -82,6 +84,8 @@ def inject(
         family = find_family(activation)
         found = sites(host, placement, need_channels=family.per_channel)
         known = tuple(SiteSpec(site.name, site.channels if family.per_channel else None) for site in found)
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise SpecError(f"arguments is {short(arguments)}; expected names and values: {dict(family.defaults)}.")
         spec = ActivationSpec(activation, {**family.defaults, **(arguments or {})}, check_placement(placement), known)
     refuse_taken(host, found)
     new = replace(
@@ -147,7 +151,7 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Inside the ``with``, ``model`` is its host as it was, bit for bit; may be nested.
 
     It holds for the model, not for a thread: while one thread is inside, the others see the host too, and the
-    activations are back when the last one has left.
+    activations are back when the last one has left. A copy made inside is the host, too, and stays so: ``eject`` it.
     """
     modules = _some(model)
     for module in modules:

@@ -23,7 +23,8 @@ class ThreatModel:
         targeted: the attacker wants one given wrong class instead of any wrong class.
 
     Raises:
-        AttackError: an unknown norm, or a radius that is no number, negative, not finite, or for L∞ above 1.
+        AttackError: an unknown norm; a radius that is no number, negative, not finite, or for L∞ above 1; or
+            ``targeted`` is neither True nor False.
     """
 
     norm: Norm = "linf"
@@ -33,10 +34,12 @@ class ThreatModel:
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise AttackError(f"norm is {self.norm!r}; expected 'linf' or 'l2'.")
-        if not isinstance(self.eps, int | float) or not 0 <= self.eps < float("inf"):
+        if not isinstance(self.eps, int | float) or self.eps is True or not 0 <= self.eps < float("inf"):
             raise AttackError(
                 f"eps is {self.eps!r}; expected a finite number >= 0, for images in [0, 1], such as 8/255."
             )
+        if not isinstance(self.targeted, bool):
+            raise AttackError(f"targeted is {self.targeted!r}; expected True or False.")
         if self.norm == "linf" and self.eps > 1:
             raise AttackError(f"eps is {self.eps:g}, more than the whole range of images in [0, 1]; expected 8 / 255?")
 

@@ -62,7 +62,7 @@ def find_entry(name: str) -> Entry:
     """Look a short name up; an unknown one is answered with the nearest and all known ones."""
     known = registry()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise NameNotFoundError(
             f"Nothing is called {short(name)}.{hint} Expected a folder, one of {', '.join(known) or '(none)'}, "

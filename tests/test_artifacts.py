@@ -1,7 +1,7 @@
 import json
 import resource
 import struct
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -81,6 +81,12 @@ def test_the_whole_network_comes_back(artifact):
     saved = load_file(artifact / "model.safetensors")
     assert host_state(model).keys() == saved.keys() == small_host().state_dict().keys()
     assert all(torch.equal(t.half() if t.is_floating_point() else t, saved[k]) for k, t in host_state(model).items())
+
+
+@pytest.mark.parametrize("number", [-1, "43", True, 10.0])
+def test_a_number_of_classes_that_is_none_is_refused(artifact, number):
+    with pytest.raises(SiteError, match=f"num_classes is {number!r}; expected a whole number, or None for resnet10t's"):
+        sparta_hub.load(artifact, num_classes=number)
 
 
 def test_another_number_of_classes_gets_a_new_head(artifact):
@@ -172,6 +178,16 @@ def unknown(host):
     return host
 
 
+def normalised(host):
+    host.register_forward_pre_hook(lambda _host, images: ((images[0] - 0.5) / 0.25,))
+    return host
+
+
+def pooled(host):
+    host.maxpool = nn.MaxPool2d(2)
+    return host
+
+
 def pruned_head(host):
     prune.l1_unstructured(host.fc, "weight", 0.5)
     return host
@@ -184,6 +200,8 @@ def pruned_head(host):
         (other_head, r"not those of resnet10t with 10 classes: 'fc.weight' is \(3, 512\), and \(10, 512\) in that"),
         (unknown, "load could not make this network again. timm has no model 'my_resnet'.*Save the activations alone"),
         (pruned_head, r"'fc.weight' is missing, and \(10, 512\) in that network; 3 tensors differ"),
+        (normalised, "timm's resnet10t gives other logits with the same weights. Something that is no layer differs"),
+        (pooled, r"gives other logits.* maxpool is MaxPool2d\(kernel_size=2.* here and MaxPool2d\(kernel_size=3"),
     ],
 )  # fmt: skip
 def test_a_network_that_load_could_not_make_again_is_refused_before_anything_is_written(tmp_path, change, message):
@@ -192,6 +210,42 @@ def test_a_network_that_load_could_not_make_again_is_refused_before_anything_is_
         sparta_hub.save(model, tmp_path / "x", with_host=True)
     assert not (tmp_path / "x").exists()
     sparta_hub.save(model, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"act_layer": nn.SiLU}, r"conv1.2 is SiLU\(inplace=True\) here and ReLU\(inplace=True\) there"),
+        ({"global_pool": "max"}, r"global_pool.pool is AdaptiveMaxPool2d\(.* here and AdaptiveAvgPool2d\(.* there"),
+    ],
+)
+def test_options_that_the_weights_do_not_tell_are_not_lost_in_silence(tmp_path, options, message):
+    host = small_host(**options)
+    sparta_hub.inject(host, "sparta")
+    with pytest.raises(ArtifactError, match=f"timm's resnet10t gives other logits with the same weights. {message}"):
+        sparta_hub.save(host, tmp_path / "x", with_host=True)
+    assert not (tmp_path / "x").exists()
+
+
+def test_trained_weights_use_up_no_random_numbers(artifact, tmp_path):
+    host = small_host()
+    before = torch.random.get_rng_state()
+    sparta_hub.info(artifact)
+    sparta_hub.load(artifact, model=host)
+    sparta_hub.save(host, tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_saving_with_the_host_leaves_model_and_random_numbers_as_they_were(tmp_path):
+    host = small_host(drop_path_rate=0.1)  # which is nothing in eval mode
+    sparta_hub.inject(host, "sparta")
+    state = {key: tensor.clone() for key, tensor in host.train().state_dict().items()}
+    before = torch.random.get_rng_state()
+    sparta_hub.save(host, tmp_path, with_host=True)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(module.training for module in host.modules())
+    assert len(sparta_hub.status(host)) == 4
+    assert all(torch.equal(tensor, state[key]) for key, tensor in host.state_dict().items())
 
 
 def test_a_config_cannot_make_load_allocate_a_host_that_is_not_there(copied, monkeypatch):
@@ -366,6 +420,15 @@ def test_a_file_that_a_full_disk_cut_off_leaves_the_one_before_and_nothing_else(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert files(tmp_path) == {"a": b"before"}
+
+
+def test_what_is_no_folder_and_no_origin_is_refused(tmp_path):
+    host, wrong = injected_host(), cast(Any, {"host": "resnet18"})
+    with pytest.raises(ArtifactError, match=r"folder is ResNet\(.*; expected the name of a folder"):
+        sparta_hub.save(cast(Any, tmp_path), cast(Any, host))
+    with pytest.raises(SpecError, match=r"origin is {'host': 'resnet18'}; expected sparta_hub.Origin\(host="):
+        sparta_hub.save(host, tmp_path / "x", origin=wrong)
+    assert not (tmp_path / "x").exists()
 
 
 def test_saving_needs_values_and_a_folder(tmp_path):

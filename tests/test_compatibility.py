@@ -1,5 +1,6 @@
 """Which set fits which network, and what to mind."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -142,9 +143,9 @@ def test_unknown_tags_are_named():
     assert check_spec(make_spec(), "resnet18.a1_in1k").compatible
 
 
-@pytest.mark.parametrize("size", [0, -32])
+@pytest.mark.parametrize("size", [0, -32, "224", (224, 224)])
 def test_sizes_are_checked(size):
-    with pytest.raises(SpecError, match=f"input_size is {size}; expected the height and width"):
+    with pytest.raises(SpecError, match=rf"input_size is {re.escape(repr(size))}; expected the height and width"):
         check_spec(make_spec(), "resnet18", input_size=size)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -246,6 +247,38 @@ def test_every_refuses_a_shared_object_for_families_with_channels_only():
     assert sites(host, "every", need_channels=False)
     with pytest.raises(SiteError, match=r"layer1\.0\.relu of ResNet is called \d+ times on one image"):
         sites(host, "every")
+
+
+def own_network(size):
+    parts = {
+        "conv": nn.Conv2d(3, 8, 3),
+        "act": nn.ReLU(),
+        "flat": nn.Flatten(),
+        "fc": nn.Linear(8 * (size - 2) ** 2, 2),
+    }
+    return nn.Sequential(OrderedDict(parts)).train()
+
+
+def test_a_network_of_ones_own_can_say_which_images_it_takes():
+    host: Any = own_network(8)
+    with pytest.raises(
+        SiteError,
+        match=r"Sequential fails on one black image \(1, 3, 224, 224\), .* mat1 and mat2 shapes .*elementwise",
+    ):
+        sites(host, "every")
+    assert host.training
+    assert not any(module._forward_hooks for module in host.modules())
+    host.pretrained_cfg = {"input_size": (3, 8, 8)}  # as the message says
+    assert [(site.path, site.channels) for site in sites(host, "every")] == [("act", 8)]
+
+
+def test_a_network_without_weights_is_observed_too():
+    assert [site.channels for site in sites(nn.Sequential(OrderedDict(act=nn.ReLU())), "every")] == [3]
+
+
+def test_numbers_are_no_names_of_sites():
+    with pytest.raises(SiteError, match=r"an activation at '1', which can be no name of a site. .*OrderedDict\(conv="):
+        sites(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "every", need_channels=False)
 
 
 def test_every_needs_an_activation():

@@ -263,6 +263,7 @@ def test_wrong_stages_and_sites_are_named():
         ({"placement": "first"}, "placement is 'first'; expected 'last'"),
         ({"arguments": {"kernel": 3}}, "sparta has no argument kernel; its arguments are: kernel_size, hidden"),
         ({"arguments": {"kernel_size": 2}}, "kernel_size is 2"),
+        ({"arguments": [3]}, r"arguments is \[3\]; expected names and values: {'kernel_size': 1, 'hidden': None"),
     ],
 )
 def test_wrong_settings_are_named(settings, match):
@@ -294,6 +295,7 @@ def test_state_is_strict():
     refused(
         host, ArtifactError, rf"{count} is torch.int8", "sparta", state={**state, count: state[count].to(torch.int8)}
     )
+    refused(host, ArtifactError, r"state is \[1\]; expected tensors by file key", "sparta", state=[1])
     refused(host, ArtifactError, f"{key} holds NaN or infinite", "sparta", state={**state, key: state[key] / 0})
     inject(host, "sparta", state=state)
     assert checksums(host) == checksums(source)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -108,11 +110,18 @@ def test_a_zero_gradient_gives_a_zero_step_in_every_precision(dtype):
         ("linf", "8/255", "eps is '8/255'; expected a finite number >= 0, for images in .0, 1., such as 8/255."),
         ("l2", None, "eps is None; expected a finite number"),
         ("L2", 0.5, "norm is 'L2'; expected 'linf' or 'l2'."),
+        ("linf", True, "eps is True; expected a finite number"),
     ],
 )
 def test_a_radius_that_cannot_be_meant_is_refused(norm, eps, message):
     with pytest.raises(AttackError, match=message):
         ThreatModel(norm, eps)
+
+
+def test_targeted_is_true_or_false():
+    wrong: Any = "no"
+    with pytest.raises(AttackError, match="targeted is 'no'; expected True or False"):
+        ThreatModel(targeted=wrong)
 
 
 def test_radii_beyond_the_box_have_a_meaning_in_l2_alone():

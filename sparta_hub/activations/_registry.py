@@ -1,5 +1,6 @@
 """The registry of families, a visible dict, and the one place that makes a module from a name."""
 
+import difflib
 from collections.abc import Mapping
 from sys import float_info
 from typing import Any
@@ -103,9 +104,12 @@ def check_arguments(name: str, arguments: Mapping[str, Argument]) -> None:
 
 
 def find_family(name: str) -> Family:
-    """Look a family up; an unknown name is answered with all known ones."""
+    """Look a family up; an unknown name is answered with all known ones, and the nearest."""
     if not isinstance(name, str) or name not in FAMILIES:
-        raise SpecError(f"There is no activation family {short(name)}; the families are {', '.join(FAMILIES)}.")
+        words = name if isinstance(name, str) else str(getattr(name, "__name__", type(name).__name__))  # nn.SiLU()
+        near = difflib.get_close_matches(words.lower(), FAMILIES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise SpecError(f"There is no activation family {short(name)}; the families are {', '.join(FAMILIES)}.{hint}")
     return FAMILIES[name]
 
 

@@ -9,11 +9,13 @@ from sparta_hub.attacks.apgd import apgd
 from sparta_hub.attacks.gradient import (
     check_batch,
     check_counts,
+    check_threat,
     float32_inside,
     held_still,
     nothing_to_do,
     randomness,
 )
+from sparta_hub.attacks.losses import check_classes, class_range
 from sparta_hub.attacks.targets import ranked_wrong_class
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
@@ -53,6 +55,7 @@ def apgd_targeted(
     """
     check_batch(x, y)
     check_counts(targets=targets, steps=steps)
+    check_threat(threat)
     if threat.targeted:
         raise AttackError("The threat is targeted; apgd_targeted picks its targets itself and takes the true classes.")
     best = x.clone()
@@ -61,6 +64,7 @@ def apgd_targeted(
     generator = randomness(generator, x)
     with held_still(model), torch.no_grad():
         logits = model(x)
+        check_classes(*class_range(y), logits)
         held = (logits.argmax(1) == y).nonzero()[:, 0]
         for rank in range(1, min(targets, logits.shape[1] - 1) + 1):
             if not len(held):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.errors import AttackError
+from sparta_hub.errors import AttackError, short
 from sparta_hub.threat import ThreatModel
 
 Attack = TypeVar("Attack", bound=Callable[..., Tensor])
@@ -49,9 +49,11 @@ def float32_inside(attack: Attack) -> Attack:
 
     @wraps(attack)
     def wrapped(model: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not isinstance(model, nn.Module):
+            raise AttackError(f"model is {short(model)}; expected a network: a function has to be put into a module.")
+        if not isinstance(x, Tensor) or x.dtype not in (torch.float16, torch.bfloat16):
+            return attack(model, x.detach() if isinstance(x, Tensor) else x, *args, **kwargs)
         x = x.detach()
-        if x.dtype not in (torch.float16, torch.bfloat16):
-            return attack(model, x, *args, **kwargs)
         return attack(_Rounded(model, x.dtype), x.float(), *args, **kwargs).to(x.dtype)
 
     return cast(Attack, wrapped)
@@ -120,17 +122,17 @@ def check_batch(x: Tensor, y: Tensor) -> None:
 
 
 def check_counts(**counts: int) -> None:
-    """Raise ``AttackError`` unless every count (steps, restarts, …) is at least 1."""
+    """Raise ``AttackError`` unless every count (steps, restarts, …) is a whole number of at least 1."""
     for name, count in counts.items():
-        if count < 1:
-            raise AttackError(f"{name} is {count}; expected 1 or more.")
+        if not isinstance(count, int) or count < 1:
+            raise AttackError(f"{name} is {count!r}; expected 1 or more, a whole number.")
 
 
 def check_positive(**values: float) -> None:
     """Raise ``AttackError`` unless every number (a length of steps, a rate, …) is finite and above 0."""
     for name, value in values.items():
-        if not 0 < value < float("inf"):
-            raise AttackError(f"{name} is {value}; expected a finite number above 0.")
+        if not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise AttackError(f"{name} is {value!r}; expected a finite number above 0.")
 
 
 def check_finite(flags: Iterable[Tensor]) -> None:
@@ -146,14 +148,19 @@ def check_finite(flags: Iterable[Tensor]) -> None:
         )
 
 
+def check_threat(threat: ThreatModel) -> None:
+    """Raise ``AttackError`` unless ``threat`` is a threat model: its radius is none."""
+    if not isinstance(threat, ThreatModel):
+        raise AttackError(f"threat is {threat!r}; expected ThreatModel('linf', 8 / 255), for example.")
+
+
 def nothing_to_do(x: Tensor, threat: ThreatModel) -> bool:
     """Whether the only answer is the images themselves: an empty batch, or a ball without radius.
 
     Raises:
-        AttackError: ``threat`` is none, but its radius, say.
+        AttackError: ``threat`` is none.
     """
-    if not isinstance(threat, ThreatModel):
-        raise AttackError(f"threat is {threat!r}; expected ThreatModel('linf', 8 / 255), for example.")
+    check_threat(threat)
     return len(x) == 0 or threat.eps == 0
 
 

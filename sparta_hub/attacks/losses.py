@@ -82,20 +82,32 @@ def objective(model: nn.Module, y: Tensor, targeted: bool, loss: str) -> Objecti
     """
     if loss not in LOSSES:
         raise AttackError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}.")
-    lowest, highest = (int(label) for label in torch.aminmax(y))  # once: on a GPU a wrong index ends the process
+    lowest, highest = class_range(y)  # once, not at each step
 
     def value(x: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(x)
         _check(logits, y, 2, "an attack")
-        if lowest < 0 or highest >= logits.shape[1]:
-            raise AttackError(
-                f"y ranges from {lowest} to {highest}; this model has classes 0 to {logits.shape[1] - 1}."
-            )
+        check_classes(lowest, highest, logits)
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         return LOSSES[loss](logits, y, targeted), reached(logits, y, targeted)
 
     return value
+
+
+def class_range(y: Tensor) -> tuple[int, int]:
+    """The lowest and the highest class of ``y`` (B,), B at least 1."""
+    lowest, highest = torch.aminmax(y)
+    return int(lowest), int(highest)
+
+
+def check_classes(lowest: int, highest: int, logits: Tensor) -> None:
+    """Raise ``AttackError`` unless classes from ``lowest`` to ``highest`` have logits (B, classes).
+
+    On a GPU a wrong index ends the process.
+    """
+    if lowest < 0 or highest >= logits.shape[1]:
+        raise AttackError(f"y ranges from {lowest} to {highest}; this model has classes 0 to {logits.shape[1] - 1}.")
 
 
 def _at(logits: Tensor, y: Tensor) -> Tensor:

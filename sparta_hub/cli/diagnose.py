@@ -51,7 +51,7 @@ def diagnose_command(
     """
     import torch
 
-    from sparta_hub.cli.network import called, load_network, warn_if_untrained
+    from sparta_hub.cli.network import called, load_network, warn_if_untrained, warn_of_other_data
     from sparta_hub.data import load_images
     from sparta_hub.diagnostics import diagnose
     from sparta_hub.threat import USUAL, ThreatModel
@@ -63,6 +63,7 @@ def diagnose_command(
     model = load_network(name, host=host, weights=weights, num_classes=classes, command=command)
     other = None if twin is None else load_network(twin, host=None, weights=None, num_classes=classes, command=command)
     warn_if_untrained(name, host=host, weights=weights)
+    warn_of_other_data(name, host=host, data=data_name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = diagnose(
         model.to(device), data, threat, batch_size=batch_size, seed=seed, twin=other, quick=quick, out=out,

@@ -22,7 +22,7 @@ from sparta_hub.cli.options import DATA, EPS, HOST, INPUT_SIZE, JSON, SEED, WEIG
 @click.option("--cascade", is_flag=True, help="Later attacks see only images that withstood the ones before.")
 @click.option("--fast", is_flag=True, help="Attack a faster copy if a sample shows it as good; PGD drops broken ones.")
 @click.option("--compile", "compiled", is_flag=True, help="As --fast, with the copy compiled: for AutoAttack.")
-@click.option("--sample", type=click.IntRange(1), help="Images on which the copy is compared; 64 by default.")
+@click.option("--sample", type=click.IntRange(1), help="Images that --fast compares copies on; 64 by default.")
 @click.option("--limit", type=click.IntRange(1), help="Measure the first so many images.")
 @click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
 @SEED
@@ -60,11 +60,13 @@ def eval_command(
     An unknown --attack lists the attacks and presets. `accelerate launch -m sparta_hub.cli eval ...` shares the work.
     """
     from sparta_hub.cli.attacks import make_attacks
-    from sparta_hub.cli.network import called, load_network, warn_if_untrained
+    from sparta_hub.cli.network import called, load_network, warn_if_untrained, warn_of_other_data
     from sparta_hub.data import load_images
     from sparta_hub.evaluation import SAMPLE, Speed, evaluate
     from sparta_hub.processes import launched_processes
 
+    if sample is not None and not (fast or compiled):
+        raise click.UsageError("--sample goes with --fast or --compile.")
     chosen = make_attacks(
         attacks, norm=norm, eps=eps, targeted=targeted, steps=steps, step_size=step_size, restarts=restarts,
         early_stop=fast or compiled,
@@ -75,6 +77,7 @@ def eval_command(
     with launched_processes() as (speaks, device):
         if speaks:
             warn_if_untrained(name, host=host, weights=weights)
+            warn_of_other_data(name, host=host, data=data_name)
         report = evaluate(
             model.to(device), data, chosen, batch_size=batch_size, seed=seed, cascade=cascade, out=out, progress=True,
             speed=speed, sample=sample or SAMPLE, name=called(name, host),

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 from torch import nn
 
-from sparta_hub.artifacts import read_tensors
+from sparta_hub.artifacts import read_config, read_tensors
 from sparta_hub.errors import ArtifactError
 from sparta_hub.hosts import create_host
 from sparta_hub.hub import info, load
+from sparta_hub.hub.names import resolve
 
 
 def load_network(
@@ -53,6 +54,18 @@ def warn_if_untrained(name: str | None, *, host: str | None, weights: Path | Non
     """Say on standard error that a network has no weights but those of the activations put in."""
     if name and host and not weights:
         click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
+
+
+def warn_of_other_data(name: str | None, *, host: str | None, data: str) -> None:
+    """Say on standard error that the trained network of ``name`` knows the classes of another data set."""
+    if name is None or host is not None or "/" in data:
+        return
+    origin = read_config(resolve(name)).activation.origin
+    if origin and origin.dataset != data:
+        click.echo(
+            f"warning: {name} was trained on {origin.dataset}, and its classes are not those of {data}: expect chance.",
+            err=True,
+        )
 
 
 def called(name: str | None, host: str | None) -> str:

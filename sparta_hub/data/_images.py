@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparta_hub.data._class_names import CLASSES, imagenet_classes
 from sparta_hub.data.files import Files, list_folder, list_tiny_imagenet, open_files, stack_pictures
-from sparta_hub.errors import DataError
+from sparta_hub.errors import DataError, short
 from sparta_hub.provenance import parts_sha256
 
 Split = Literal["train", "test"]
@@ -87,6 +87,11 @@ class Images:
     labels: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, Tensor | Files) or not isinstance(self.y, Tensor):
+            raise DataError(
+                f"{self.name} has pixels of type {type(self.pixels).__name__} and labels of type "
+                f"{type(self.y).__name__}; expected two tensors: torch.as_tensor(pixels), torch.as_tensor(y).long()."
+            )
         shape = self.shape
         if isinstance(self.pixels, Tensor) and (self.pixels.dtype != torch.uint8 or len(shape) != 4):
             raise DataError(
@@ -144,7 +149,7 @@ def data_root() -> Path:
 
 
 def load_images(
-    name: str, split: Split, root: Path | None = None, *, size: int | None = None, limit: int | None = None
+    name: str | Path, split: Split, root: str | Path | None = None, *, size: int | None = None, limit: int | None = None
 ) -> Images:
     """Load one split of a data set, the first that is there of:
 
@@ -155,7 +160,7 @@ def load_images(
        are not read yet but decoded when they are asked for: the set may be larger than memory.
 
     Args:
-        name: name of the set, or path of a folder.
+        name: name of the set, or a folder: a ``Path``, or a text with a slash.
         split: where test labels are secret (ImageNet), ``"test"`` is the validation set.
         root: ``data_root()`` by default.
         size: height and width in pixels; None keeps what the set has. Arrays are never resized.
@@ -165,9 +170,13 @@ def load_images(
         DataError: the set is not there (the message says what to type to get it), is malformed, or is no folder and too
             large for memory.
     """
-    if limit is not None and limit < 1:
-        raise DataError(f"limit is {limit}; expected 1 or more images.")
-    root = root or data_root()
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise DataError(f"limit is {limit!r}; expected 1 or more images.")
+    root = Path(root) if root else data_root()
+    if isinstance(name, Path):
+        return _from_folder(name, Source(), name.name, split, size, limit)
+    if not isinstance(name, str):
+        raise DataError(f"name is {short(name)}; expected that of a data set, such as 'cifar10', or a folder.")
     if "/" in name or "\\" in name:
         return _from_folder(Path(name), Source(), Path(name).name, split, size, limit)
     source = SOURCES.get(name, Source())

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sparta_hub.attacks.gradient import device_of
+from sparta_hub.attacks.gradient import device_of, held_still
 from sparta_hub.data import Images
 from sparta_hub.diagnostics._diagnosis import Diagnosis
 from sparta_hub.diagnostics._evidence import Evidence
@@ -15,7 +15,7 @@ from sparta_hub.diagnostics._plan import FULL, QUICK, make_plan
 from sparta_hub.diagnostics._plot import plot
 from sparta_hub.diagnostics._probes import probe
 from sparta_hub.errors import AttackError, DataError, short
-from sparta_hub.evaluation import Attack, evaluate
+from sparta_hub.evaluation import Attack, check_network, check_numbers, evaluate, first_logits
 from sparta_hub.records import write_json
 from sparta_hub.seeds import global_seed
 from sparta_hub.threat import ThreatModel
@@ -66,23 +66,31 @@ def diagnose(
         name: what the record calls the model.
 
     Raises:
-        AttackError: the threat is none, is targeted or has no radius, or the model's gradient is not finite.
-        DataError: no images, or the model has not the classes of the data.
+        AttackError: the threat is none, is targeted or has no radius; the model or the twin is none, or cannot be
+            measured (see ``evaluate``); or the model's gradient is not finite.
+        DataError: no images, the model has not the classes of the data or of the twin, or a number that is none.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
     if not isinstance(threat, ThreatModel):
         raise AttackError(f"threat is {short(threat)}; expected ThreatModel('linf', 8 / 255), for example.")
     if not isinstance(data, Images):
         raise DataError(f"data is {short(data)}; expected Images: sparta_hub.data.load_images('cifar10', 'test').")
+    check_network(model)
+    check_numbers(batch_size=batch_size, seed=seed, limit=limit)
+    if twin is not None:
+        check_network(twin, "twin")
     out = None if out is None else Path(out)
     name = name or type(model).__name__
     device = device_of(model)
     images = min(len(data), limit or len(data))
     if twin is not None:
         twin.to(device)
+    if len(data):  # an empty set is refused below
+        with global_seed(seed):
+            _check_twin(model, twin, data)
     parts = [slice(start, min(start + batch_size, images)) for start in range(0, images, max(1, batch_size))]
     with global_seed(seed):
-        if len(data):  # an empty set is refused below
+        if len(data):
             model = with_some_gradient(model, data.floats(slice(0, 1)).to(device))
         plan = make_plan(model, threat, data.shape[1:], QUICK if quick else FULL, twin)
         with tqdm(total=len(parts) * len(plan.attacks), unit="attack", disable=not progress) as bar:
@@ -96,6 +104,18 @@ def diagnose(
         write_json(out / "diagnosis.json", diagnosis.to_json())
         plot(diagnosis).savefig(out / "diagnosis.png", dpi=120)
     return diagnosis
+
+
+def _check_twin(model: nn.Module, twin: nn.Module | None, data: Images) -> None:
+    """Refuse models that cannot be measured, and a twin of another task: its attacks would say nothing."""
+    with held_still(model):
+        classes = first_logits(model, data).shape[1]
+    if twin is None:
+        return
+    with held_still(twin):
+        others = first_logits(twin, data).shape[1]
+    if others != classes:
+        raise DataError(f"The twin gives {others} logits and the model {classes}; expected a twin of the same task.")
 
 
 def _shown(attack: Attack, bar: tqdm) -> Attack:

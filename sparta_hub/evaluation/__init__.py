@@ -1,6 +1,7 @@
 """Evaluation: model + images + attacks -> a report that can be checked, resumed and compared image by image."""
 
 from sparta_hub.evaluation._attack import Attack
+from sparta_hub.evaluation._checks import check_network, check_numbers, first_logits
 from sparta_hub.evaluation._choice import SAMPLE
 from sparta_hub.evaluation._evaluate import evaluate
 from sparta_hub.evaluation._gain import Gain, check_same_images, gain_cell, gains, paired_gain, read_gain
@@ -19,8 +20,11 @@ __all__ = [
     "Speed",
     "attack_name",
     "attacks_that_count",
+    "check_network",
+    "check_numbers",
     "check_same_images",
     "evaluate",
+    "first_logits",
     "gain_cell",
     "gains",
     "paired_gain",

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from inspect import signature
+from inspect import Parameter, signature
 
 import torch
 from torch import Tensor, nn
 
+from sparta_hub.errors import AttackError, short
 from sparta_hub.evaluation._outcome import Argument, AttackSettings
 from sparta_hub.threat import ThreatModel
 
@@ -21,12 +22,32 @@ class Attack:
             a wrong class, drawn uniformly for each image.
         threat: what it may change.
         arguments: plain values, which the record repeats.
+
+    Raises:
+        AttackError: the function is none, or has no such argument; or ``threat`` is none.
     """
 
     name: str
     function: Callable[..., Tensor]
     threat: ThreatModel
     arguments: Mapping[str, Argument] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise AttackError(
+                f"{self.name} has the function {short(self.function)}; expected one, such as sparta_hub.attacks.pgd."
+            )
+        if not isinstance(self.threat, ThreatModel):
+            raise AttackError(
+                f"{self.name} has the threat {short(self.threat)}; expected ThreatModel('linf', 8 / 255), for example."
+            )
+        known = signature(self.function).parameters
+        takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())
+        own = [name for name in known if name not in ("model", "x", "y", "threat", "generator")]
+        if unknown := [name for name in self.arguments if name not in own and not takes_all]:
+            raise AttackError(
+                f"{self.name} has the argument {short(unknown[0])}; its function takes {', '.join(own) or 'none'}."
+            )
 
     @property
     def settings(self) -> AttackSettings:

@@ -19,7 +19,8 @@ from sparta_hub.attacks.targets import uniform_wrong_class
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError, short
 from sparta_hub.evaluation._attack import Attack
-from sparta_hub.evaluation._batch import Examples, logits_of, run_batch
+from sparta_hub.evaluation._batch import Examples, run_batch
+from sparta_hub.evaluation._checks import check_network, check_numbers, first_logits
 from sparta_hub.evaluation._choice import SAMPLE, choose
 from sparta_hub.evaluation._outcome import SPEEDS, Protocol, Speed, joined, worst_case
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
@@ -75,13 +76,14 @@ def evaluate(
         The report, in every process if there are several.
 
     Raises:
-        DataError: no images, or the model has not the classes of the data.
-        AttackError: an unknown speed; no model; a model of another precision than float32, scripted, or that gives
-            NaN; no attacks, or one that its threat model does not fit, that gave no images of the shape of its own, or
-            changed the model.
+        DataError: no images, or the model has not the classes of the data; or a number that is none.
+        AttackError: an unknown speed; no model; a model of another precision than float32, scripted, without values,
+            that fails on one image or gives NaN; no attacks, or one that its threat model does not fit, that gave no
+            images of the shape of its own, or changed the model.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
     _check_kinds(model, data, attacks)
+    check_numbers(batch_size=batch_size, seed=seed, sample=sample, limit=limit)
     if min(batch_size, sample, len(data), 1 if limit is None else limit) < 1:
         raise DataError(
             f"There are {len(data)} images, batch_size={batch_size}, sample={sample}, limit={limit}; "
@@ -148,8 +150,7 @@ def evaluate(
 
 def _check_kinds(model: nn.Module, data: Images, attacks: Sequence[Attack]) -> None:
     """Raise the error of each argument that is of another kind: a name or a loader, say."""
-    if not isinstance(model, nn.Module):
-        raise AttackError(f"model is {short(model)}; expected a network, such as sparta_hub.load(...) returns.")
+    check_network(model)
     if not isinstance(data, Images):
         raise DataError(
             f"data is {short(data)}; expected Images: sparta_hub.data.load_images('cifar10', 'test'), or of your own "
@@ -171,10 +172,7 @@ def _protocol(
     name: str,
 ) -> Protocol:
     images = min(len(data), limit or len(data))
-    _check_model(model)
-    logits = logits_of(model, data.floats(slice(0, 1)).to(device_of(model)))
-    if logits.isnan().all():
-        raise AttackError("All logits of the first image are NaN: the model gives no numbers. Look at its weights.")
+    logits = first_logits(model, data)
     classes = logits.shape[1]
     known, largest = len(data.class_names), int(data.y[:images].max())
     if (known and classes != known) or classes <= largest or int(data.y[:images].min()) < 0:
@@ -196,18 +194,6 @@ def _protocol(
         modules_sha256=modules_sha256(model),
         data_sha256=data.sha256(images),
     )
-
-
-def _check_model(model: nn.Module) -> None:
-    """Refuse what would fail later, in words that do not say why."""
-    precisions = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    if precisions - {torch.float32}:
-        seen = ", ".join(sorted(map(str, precisions)))
-        raise AttackError(f"The model's weights are {seen}; expected torch.float32: model.float(). Images are float32.")
-    if isinstance(model, torch.jit.ScriptModule):
-        raise AttackError(
-            "A scripted model takes no hooks, so its passes cannot be counted. Expected a module: nn.Sequential(model)."
-        )
 
 
 def _targets(data: Images, protocol: Protocol) -> Tensor:

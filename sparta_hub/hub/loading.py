@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,8 @@ def load(
             ``timm.create_model(name, pretrained=True)``. Without it, the network that the set was trained in is
             returned with its trained weights, if the artifact holds them.
         num_classes: classes of the head, for a network that is made here; a trained one gets a new head if they differ.
-        frozen: True: neither weights nor BatchNorm statistics of the activations move; ``"weights"``: statistics may.
+        frozen: True: neither weights nor BatchNorm statistics of the activations move; ``"weights"``: statistics may;
+            False: all train, as new parameters of ``model``: build its optimiser after this.
 
     Returns:
         The timm network itself, changed in place if it was given.
@@ -101,14 +103,17 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origi
         model: a network with an activation set.
         folder: made if need be. An artifact in it is replaced, but for one with figures or a card of other weights.
         with_host: also write the network's own weights (float16), so that ``load(folder)`` gives the whole network; it
-            has to be one that timm makes again by its name and number of classes.
+            has to be one that timm makes again by its name and number of classes, which is tried on a random image.
         origin: where the weights were trained. Without it a set that was loaded keeps its origin as long as its weights
             and statistics are those that were loaded; trained on, or put in untrained, it has none.
 
     Raises:
         SiteError: the network holds no activation set, or not one whole one.
         ArtifactError: ``load`` could not read what would be written, or figures of other weights are in the folder.
+        SpecError: ``origin`` is none.
     """
+    if not isinstance(folder, str | PathLike):
+        raise ArtifactError(f"folder is {short(folder)}; expected the name of a folder: save(model, 'my-set').")
     save_model(model, Path(folder), with_host=with_host, origin=origin)
     return Path(folder)
 
@@ -178,8 +183,9 @@ def _trained(artifact: Artifact, name: str | Path, num_classes: int | None, froz
             f"{name} holds the activations; {where} in {artifact.folder}. Say which network they go into: "
             f'sparta_hub.load("{name}", model="{example}")'
         )
-    from sparta_hub.hosts import create_host
+    from sparta_hub.hosts import check_num_classes, create_host
 
+    check_num_classes(num_classes, trained.name)
     state = read_host(artifact)
     check_host(trained, state)  # before memory is taken: a config can claim any number of classes
     host = create_host(trained.name, trained.num_classes)

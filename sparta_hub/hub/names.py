@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparta_hub.artifacts import CONFIG, WEIGHTS, sha256_of
-from sparta_hub.errors import ArtifactError, NameNotFoundError
+from sparta_hub.errors import ArtifactError, NameNotFoundError, short
 from sparta_hub.hub.download import download
 from sparta_hub.zoo import bundled_folder, find_entry, registry
 
@@ -37,9 +37,9 @@ def parse_address(text: str) -> Address | None:
 
 def check_repo(text: str, what: str = "repository") -> None:
     """Raise ``NameNotFoundError`` unless ``text`` is ``org/name``, the name of a repository to write to."""
-    address = parse_address(text)
+    address = parse_address(text) if isinstance(text, str) else None
     if address is None or address.revision is not None:
-        raise NameNotFoundError(f"{text!r} is no name of a {what}; expected 'org/name'.")
+        raise NameNotFoundError(f"{short(text)} is no name of a {what}; expected 'org/name'.")
 
 
 def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = False) -> Path:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from sparta_hub.attacks import ATTACKS, PRESETS, attack_of
 from sparta_hub.data import Images, load_images
-from sparta_hub.errors import ArtifactError, AttackError, DataError
+from sparta_hub.errors import ArtifactError, AttackError, DataError, SpartaError
 from sparta_hub.evaluation import Accuracy, Attack, AttackSettings, Flags, Report, attacks_that_count, evaluate
 from sparta_hub.hub.loading import info, load
 from sparta_hub.provenance import state_sha256
@@ -62,8 +64,14 @@ def verify(
     Raises:
         ArtifactError: it has no records, no trained network, or other weights than the records are of.
         AttackError: an attack that the records do not have, or that this version does not know.
-        DataError: the test images are not here, or are others.
+        DataError: the test images are not here, or are others; or ``limit`` is no number of images.
+        SpartaError: this machine has no such device.
     """
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise DataError(f"limit is {limit!r}; expected 1 or more images, or None for all of the record.")
+    if isinstance(attacks, str):
+        raise AttackError(f"attacks is {attacks!r}; expected a list of names: [{attacks!r}].")
+    where = _device(device)
     found = info(name)
     reports = [Report.from_json(value) for value in found.results.get("reports", ())]
     if not reports:
@@ -71,7 +79,7 @@ def verify(
     known = list(dict.fromkeys(a.name for report in reports for a in report.protocol.attacks))
     if unknown := [attack for attack in attacks if attack not in known]:
         raise AttackError(f"{name} was not measured with {unknown[0]!r}; expected some of {', '.join(known)}.")
-    model, origin = load(name).to(device), found.spec.origin
+    model, origin = load(name).to(where), found.spec.origin
     size = origin.input_size if origin else None
     verdicts: dict[str, Verdict] = {}
     counting = [(report, i) for report, i in attacks_that_count(reports)
@@ -104,6 +112,13 @@ def verify(
             words = protocol.attacks[i].words
             verdicts[words] = _compared(words, report.robust_flags(i)[:count], again.robust_flags(k))
     return tuple(verdicts.values())
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise SpartaError(f"device is {name!r}, which this machine has not; expected cpu, cuda or cuda:1.") from error
 
 
 def _wanted(attack: str, attacks: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from contract import randomise
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparta_hub.activations import (
     FAMILIES,
@@ -310,5 +310,8 @@ def test_unknown_family_lists_the_known_ones():
     unhashable: Any = ["sparta"]
     with pytest.raises(SpecError, match=r"no activation family \['sparta'\]; the families are sparta, relu"):
         find_family(unhashable)
+    for written in ("SiLU", nn.SiLU, nn.SiLU()):
+        with pytest.raises(SpecError, match=r"no activation family .*, maxout\. Did you mean 'silu'\?"):
+            find_family(written)  # pyright: ignore[reportArgumentType]
     with pytest.raises(SpecError, match="needs the number of channels"):
         build("maxout")

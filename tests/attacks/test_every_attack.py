@@ -152,7 +152,7 @@ def test_a_gradient_that_is_not_a_number_is_an_error(name, norm):
         attack(name, Broken(), x, y, ThreatModel(norm, RADIUS[norm]))
 
 
-@pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[0] != "apgd_targeted"])
+@every_case
 def test_classes_the_model_does_not_have_are_refused(name, norm):
     model, x, y = problem()
     with pytest.raises(AttackError, match="y ranges from 9 to 9; this model has classes 0 to 3"):

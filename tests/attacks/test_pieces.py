@@ -98,6 +98,9 @@ def test_schedules_and_what_a_default_step_is():
         ({"loss": "l1"}, "loss is 'l1'; expected one of ce, margin, dlr"),
         ({"schedule": "step"}, "schedule is 'step'; expected one of constant, cosine"),
         ({"restarts": 0}, "restarts is 0; expected 1 or more"),
+        ({"steps": "2"}, "steps is '2'; expected 1 or more, a whole number"),
+        ({"steps": 2.0}, "steps is 2.0; expected 1 or more, a whole number"),
+        ({"step_size": "2/255"}, "step_size is '2/255'; expected a finite number above 0"),
         ({"restarts": 2, "random_start": False}, "restarts is 2 without a random start; expected 1"),
     ],
 )
@@ -370,9 +373,21 @@ def test_fab_looks_at_the_best_classes_only():
         ({"threat": 8 / 255}, r"threat is 0.03.*; expected ThreatModel\('linf', 8 / 255\), for example"),
         ({"generator": 0}, r"generator is 0; expected one: torch.Generator\('cpu'\).manual_seed\(0\)"),
         ({"y": [0, 1]}, "x is a Tensor and y a list; expected two tensors"),
+        ({"x": [0, 1]}, "x is a list and y a Tensor; expected two tensors"),
+        (
+            {"model": max},
+            r"model is <built-in function max>; expected a network: a function has to be put into a module",
+        ),
     ],
 )
 def test_arguments_of_another_kind_are_refused(change, message):
     model, x, y = problem()
     with pytest.raises(AttackError, match=message):
         pgd(**{"model": model, "x": x, "y": y, "threat": ThreatModel(), "steps": 1, **change})
+
+
+@pytest.mark.parametrize("attack", [cw, apgd_targeted])
+def test_a_radius_is_no_threat(attack):
+    model, x, y = problem()
+    with pytest.raises(AttackError, match=r"threat is 0.5; expected ThreatModel\('linf', 8 / 255\)"):
+        attack(model, x, y, 0.5)

@@ -168,6 +168,22 @@ def test_eval_says_what_is_wrong(artifact, images, options, message):
     assert re.search(message, done.stderr)
 
 
+def test_eval_warns_of_data_that_the_network_was_not_trained_on(artifact, images):
+    (images / "fashion_mnist.npz").rename(images / "drawings.npz")
+    done = run("eval", artifact, "--data", "drawings", "--limit", 1, "--attack", "fgsm")
+    assert done.exit_code == 0
+    assert (
+        f"warning: {artifact} was trained on fashion_mnist, and its classes are not those of drawings: expect chance."
+        in done.stderr
+    )
+
+
+def test_the_sample_goes_with_fast():
+    done = run("eval", "sparta-res18-cifar", "--data", "cifar10", "--sample", 3)
+    assert done.exit_code == 2
+    assert "--sample goes with --fast or --compile." in done.stderr
+
+
 def test_eval_of_activations_needs_a_network_and_its_weights(artifact, images):
     alone, model = images / "alone", sparta_hub.load(artifact)
     sparta_hub.save(model, alone)
@@ -182,6 +198,7 @@ def test_eval_of_activations_needs_a_network_and_its_weights(artifact, images):
     trained = run(*arguments, "--weights", weights)
     assert "warning" not in trained.stderr
     whole = run("eval", artifact, "--data", "fashion_mnist", "--steps", 1, "--json")
+    assert "warning" not in whole.stderr
     checksums = [json.loads(done.stdout)["protocol"]["weights_sha256"] for done in (untrained, trained, whole)]
     assert checksums[0] != checksums[1] == checksums[2]
     save_file({"fc.weight": model.state_dict()["fc.weight"]}, weights)

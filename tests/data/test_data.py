@@ -2,6 +2,7 @@ import pickle
 import struct
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,12 @@ def test_classes_are_counted_before_the_set_is_cut(tmp_path):
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2, 1).long(), r"labels torch.int64 \(2, 1\) for 2 images"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3).long(), r"labels torch.int64 \(3,\) for 2 images"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2), "labels torch.float32 .*expected a class number each"),
+        (
+            np.zeros((2, 3, 4, 4), np.uint8),
+            torch.zeros(2).long(),
+            r"pixels of type ndarray .*: torch.as_tensor\(pixels\)",
+        ),
+        (torch.zeros(2, 3, 4, 4).byte(), [0, 1], r"labels of type list; .*torch.as_tensor\(y\).long\(\)"),
     ],
 )
 def test_own_tensors_that_are_no_images_with_labels_are_refused(pixels, y, message):
@@ -166,6 +173,18 @@ def test_an_archive_wins_over_a_folder_and_is_not_resized(root):
         load_images("tiny", "test", root, size=8)
     with pytest.raises(DataError, match="limit is 0"):
         load_images("tiny", "test", root, limit=0)
+    wrong: Any = 2.5
+    with pytest.raises(DataError, match="limit is 2.5; expected 1 or more images"):
+        load_images("tiny", "test", root, limit=wrong)
+    with pytest.raises(DataError, match="name is 2.5; expected that of a data set, such as 'cifar10', or a folder"):
+        load_images(wrong, "test", root)
+    assert torch.equal(load_images("tiny", "test", str(root)).x, load_images("tiny", "test", root).x)
+
+
+def test_a_folder_may_be_a_path(folder):
+    found, same = (load_images(name, "test") for name in (folder / "pets", str(folder / "pets")))
+    assert (found.name, found.classes) == (same.name, same.classes)
+    assert torch.equal(found.x, same.x)
 
 
 def test_too_many_bytes_at_once_are_refused_before_they_are_read(folder, monkeypatch):

@@ -1,5 +1,6 @@
 """Honest networks pass, planted fakes do not."""
 
+import copy
 import json
 from typing import Any
 
@@ -172,3 +173,17 @@ def test_arguments_of_another_kind_are_refused(undefended, images):
         diagnose(undefended, images, radius)
     with pytest.raises(DataError, match="data is 'cifar10'; expected Images: "):
         diagnose(undefended, name, THREAT)
+    with pytest.raises(AttackError, match="model is 'cifar10'; expected a network"):
+        diagnose(name, images, THREAT)
+    with pytest.raises(AttackError, match="twin is 'cifar10'; expected a network"):
+        diagnose(undefended, images, THREAT, twin=name)
+    with pytest.raises(DataError, match="batch_size is 'cifar10'; expected a whole number"):
+        diagnose(undefended, images, THREAT, batch_size=name)
+    with pytest.raises(AttackError, match="weights are torch.float16; expected torch.float32"):
+        diagnose(copy.deepcopy(undefended).half(), images, THREAT)
+
+
+def test_a_twin_of_another_task_is_refused(undefended, images):
+    other = nn.Sequential(nn.Flatten(), nn.Linear(images.x[0].numel(), 7))
+    with pytest.raises(DataError, match=r"The twin gives 7 logits and the model \d+; expected a twin of the same task"):
+        diagnose(undefended, images, THREAT, twin=other)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparta_hub.attacks import fgsm, pgd
+from sparta_hub.attacks import fgsm, mpgd, pgd
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Attack, Report, evaluate
@@ -233,6 +233,12 @@ def test_every_batch_has_random_numbers_of_its_own():
             AttackError,
             "All logits of the first image are NaN",
         ),
+        (small_net().to("meta"), AttackError, "lies on the meta device and has no values; expected one with weights"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(3, 2)),
+            AttackError,
+            r"fails on the first image \(1, 3, 2, 2\) of grey: mat1 and mat2.*Expected one that takes images",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_measured_is_refused_in_words(model, error, message):
@@ -425,8 +431,8 @@ def other_modules():
         ({"attacks": [pgd_attack(replace(LINF, eps=0.1))]}, "the threat of pgd is ThreatModel.*eps=0.031.*eps=0.1"),
         ({"attacks": [Attack("fgsm", fgsm, LINF)]}, r"attacks is \['pgd'\] there and \['fgsm'\] here"),
         (
-            {"attacks": [Attack("pgd", fgsm, LINF, {"steps": 3})]},
-            r"the function of pgd is 'sparta_hub.attacks.pgd.pgd' there and 'sparta_hub.attacks.fgsm.fgsm' here",
+            {"attacks": [Attack("pgd", mpgd, LINF, {"steps": 3})]},
+            r"the function of pgd is 'sparta_hub.attacks.pgd.pgd' there and 'sparta_hub.attacks.mpgd.mpgd' here",
         ),
     ],
 )
@@ -537,11 +543,52 @@ def test_classes_of_model_and_data_must_agree():
     with pytest.raises(AttackError, match=form.format("2, 2")):
         run([], nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Unflatten(1, (2, 2)), nn.Flatten(0, 1)))
     for few in ({"limit": 0}, {"batch_size": 0}):
-        with pytest.raises(DataError, match=r"There are 10 images, batch_size=\d, limit=.*; expected 1 or more"):
+        with pytest.raises(
+            DataError, match=r"There are 10 images, batch_size=\d, sample=64, limit=.*; expected 1 or more"
+        ):
             run([], **few)
     nothing = Images(torch.zeros(0, 3, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), "nothing")
     with pytest.raises(DataError, match="There are 0 images"):
         evaluate(Threshold(), nothing, [], batch_size=4, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        ({"batch_size": 4.0}, "batch_size is 4.0; expected a whole number"),
+        ({"batch_size": "4"}, "batch_size is '4'; expected a whole number"),
+        ({"seed": None}, "seed is None; expected a whole number"),
+        ({"limit": 2.0}, "limit is 2.0; expected a whole number"),
+        ({"sample": True}, "sample is True; expected a whole number"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(number, message):
+    with pytest.raises(DataError, match=message):
+        run([], **number)
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (("pgd", "pgd", LINF), "pgd has the function 'pgd'; expected one, such as sparta_hub.attacks.pgd"),
+        (("pgd", pgd, 8 / 255), r"pgd has the threat 0.03137.*; expected ThreatModel\('linf', 8 / 255\)"),
+        (("pgd", pgd, LINF, {"stepz": 3}), "pgd has the argument 'stepz'; its function takes steps, step_size"),
+        (("fgsm", fgsm, LINF, {"steps": 3}), "fgsm has the argument 'steps'; its function takes loss"),
+    ],
+)
+def test_an_attack_that_cannot_be_called_is_refused_before_it_is_needed(attack, message):
+    with pytest.raises(AttackError, match=message):
+        Attack(*attack)
+
+
+def test_a_function_that_takes_anything_gets_it():
+    def shift(model, x, y, threat, **arguments):
+        return x + arguments["by"]
+
+    report = run([Attack("shift", shift, LINF, {"by": 0.01})])
+    assert report.robust_flags(0) == tuple(
+        right and not 125 <= v <= 127 for v, right in zip(VALUES, RIGHT, strict=True)
+    )
 
 
 def test_arguments_must_be_plain_so_that_the_record_can_hold_them():

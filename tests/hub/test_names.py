@@ -60,6 +60,7 @@ def test_info_tells_spec_and_results():
     ("name", "message"),
     [
         ("sparta-res18-cifr", "Nothing is called 'sparta-res18-cifr'. Did you mean 'sparta-res18-cifar'?"),
+        ("SPARTA-Res18-CIFAR", "Did you mean 'sparta-res18-cifar'?"),
         ("zzz", r"Nothing is called 'zzz'. Expected a folder, one of .*sparta-res18-cifar"),
         ("./nowhere", "./nowhere is no folder; expected one with config.json and activations.safetensors"),
         (Path("nowhere/at/all"), "is no folder"),

@@ -7,6 +7,7 @@ import pickle
 import pytest
 from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import sparta_hub
 from sparta_hub.artifacts import sha256_of
@@ -220,7 +221,9 @@ def test_weights_may_look_like_a_secret_and_their_header_may_not():
         refuse_secrets("a.safetensors", len(header).to_bytes(8, "little") + header)
 
 
-@pytest.mark.parametrize("name", ["tiny", "acme/tiny@v1", "../x", "a/../b", "acme/..", "https://x.y/a/b"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "acme/tiny@v1", "../x", "a/../b", "acme/..", "https://x.y/a/b", None, nn.Identity()]
+)
 def test_only_repositories_can_be_pushed_to(hub, artifact, name):
     with pytest.raises(NameNotFoundError, match="is no name of a repository; expected 'org/name'"):
         sparta_hub.push_to_hub(artifact, name)

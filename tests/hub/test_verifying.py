@@ -14,7 +14,7 @@ from sparta_hub.artifacts import RESULTS
 from sparta_hub.cli import main
 from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
-from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError
+from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError, SpartaError
 from sparta_hub.evaluation import Report, evaluate
 from sparta_hub.saving import save_model
 from tests.hub.conftest import REPO, put
@@ -169,6 +169,20 @@ def test_what_cannot_be_verified(measured):
     put(measured, {})
     with pytest.raises(ArtifactError, match="has no reports in its results.json"):
         sparta_hub.verify(measured)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"limit": 0}, "limit is 0; expected 1 or more images, or None for all"),
+        ({"limit": 2.0}, "limit is 2.0; expected 1 or more images"),
+        ({"attacks": "fgsm"}, r"attacks is 'fgsm'; expected a list of names: \['fgsm'\]"),
+        ({"device": "gpu"}, "device is 'gpu', which this machine has not; expected cpu, cuda or cuda:1"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused_before_anything_is_measured(arguments, message):
+    with pytest.raises(SpartaError, match=message):
+        sparta_hub.verify("sparta-res18-cifar", **arguments)
 
 
 def test_the_command(measured):
