@@ -38,6 +38,6 @@ class ReportError(SpartaError):
 
 
 def short(value: object) -> str:
-    """``repr`` that cannot fill a screen."""
-    text = repr(value)
+    """``repr`` that cannot fill a screen: one line, as that of a network is not."""
+    text = repr(value) if isinstance(value, str) else " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

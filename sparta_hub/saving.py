@@ -63,8 +63,8 @@ def save_model(
     if with_host:
         state = host_state(model)
         host = _host_of(model, state)
-        _check_remade(model, host, state)
         blobs |= _host_shards(state)
+        _check_remade(model, host, state)
     if results is not None:
         blobs[RESULTS] = to_json_bytes(results)
     files = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
