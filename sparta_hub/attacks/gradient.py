@@ -51,10 +51,11 @@ def float32_inside(attack: Attack) -> Attack:
     def wrapped(model: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not isinstance(model, nn.Module):
             raise AttackError(f"model is {short(model)}; expected a network: a function has to be put into a module.")
-        if not isinstance(x, Tensor) or x.dtype not in (torch.float16, torch.bfloat16):
-            return attack(model, x.detach() if isinstance(x, Tensor) else x, *args, **kwargs)
-        x = x.detach()
-        return attack(_Rounded(model, x.dtype), x.float(), *args, **kwargs).to(x.dtype)
+        if isinstance(x, Tensor):  # else the attack says what it expects
+            x = x.detach()
+            if x.dtype in (torch.float16, torch.bfloat16):
+                return attack(_Rounded(model, x.dtype), x.float(), *args, **kwargs).to(x.dtype)
+        return attack(model, x, *args, **kwargs)
 
     return cast(Attack, wrapped)
 
