@@ -1,6 +1,6 @@
 """Which network an attack runs on: the cheapest copy that gives the same flags on a sample, else the model itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,55 +60,58 @@ def choose(
     x, y = data.floats(spread).to(device), data.y[spread].to(device)
     right = (logits_of(model, x).argmax(1) == y).nonzero()[:size, 0]
     sample = Examples(x[right], y[right], targets[spread].to(device)[right])
-    if before and all(again := [_made_before(model, sample.x, reason, compiled) for reason in before]):
-        return [choice for choice in again if choice]
     if not len(right):
         return [Choice(model, f"{ITSELF}: no image of the sample is right") for _ in attacks]
+    try:
+        copies, failure = _copies(model, sample.x, compiled), ""
+    except Exception as error:  # a stranger's module may not be one to copy; the attacks then run on the module itself
+        copies, failure = [], f"{type(error).__name__} in a copy; "
+    itself = Choice(model, f"{failure}{ITSELF}")
+    if before and all(again := [_made_before(reason, copies, model) for reason in before]):
+        return [choice for choice in again if choice]
     return [
-        _choose_one(model, sample, attack, derived_seed(seed, attack.name, "sample"), compiled) for attack in attacks
+        _choose_one(copies, sample, attack, derived_seed(seed, attack.name, "sample"), itself) for attack in attacks
     ]
 
 
-def _choose_one(model: nn.Module, sample: Examples, attack: Attack, seed: int, compiled: bool) -> Choice:
+def _choose_one(
+    copies: Sequence[tuple[str, nn.Module]], sample: Examples, attack: Attack, seed: int, itself: Choice
+) -> Choice:
     x, y = sample.x, sample.y
     every = torch.ones_like(y, dtype=torch.bool)
-    _, expected = run_attack(model, sample, attack, on=model, chosen=every, seed=seed)
+    _, expected = run_attack(itself.model, sample, attack, on=itself.model, chosen=every, seed=seed)
     allowed, seen = max(1, int(DIFFER * len(x))), []
-    try:
-        for name, candidate in _copies(model, x, compiled):
-            try:
-                unlike = int((logits_of(candidate, x).argmax(1) != y).sum())
-                if unlike > UNLIKE * len(x):
-                    seen.append(f"{name}: {unlike} of {len(x)} predictions differ")
-                    continue
-                _, broken = run_attack(model, sample, attack, on=candidate, chosen=every, seed=seed)
-            except Exception as error:  # no compiler, say; the next copy may do
-                seen.append(f"{name}: {type(error).__name__}")
+    for name, candidate in copies:
+        try:
+            unlike = int((logits_of(candidate, x).argmax(1) != y).sum())
+            if unlike > UNLIKE * len(x):
+                seen.append(f"{name}: {unlike} of {len(x)} predictions differ")
                 continue
-            differ = int((broken ^ expected).sum())
-            seen.append(f"{name}: {differ} of {len(x)} flags differ, {allowed} may")
-            if differ <= allowed:
-                return Choice(candidate, "; ".join(seen))
-    except Exception as error:  # a stranger's module may not be one to copy; the attack then runs on the module itself
-        seen.append(f"{type(error).__name__} in a copy")
-    return Choice(model, "; ".join([*seen, ITSELF]))
+            _, broken = run_attack(itself.model, sample, attack, on=candidate, chosen=every, seed=seed)
+        except Exception as error:  # no compiler, say; the next copy may do
+            seen.append(f"{name}: {type(error).__name__}")
+            continue
+        differ = int((broken ^ expected).sum())
+        seen.append(f"{name}: {differ} of {len(x)} flags differ, {allowed} may")
+        if differ <= allowed:
+            return Choice(candidate, "; ".join(seen))
+    return Choice(itself.model, "; ".join([*seen, itself.reason]))
 
 
-def _made_before(model: nn.Module, x: Tensor, reason: str, compiled: bool) -> Choice | None:
-    """The network that a reason ends with, if it can be made here."""
+def _made_before(reason: str, copies: Sequence[tuple[str, nn.Module]], model: nn.Module) -> Choice | None:
+    """The network that a reason ends with, if there is one here."""
     name = reason.rpartition("; ")[2].partition(":")[0]
-    if name == ITSELF:
-        return Choice(model, reason)
-    return next((Choice(copy, reason) for what, copy in _copies(model, x, compiled) if what == name), None)
+    here = {ITSELF: model, **dict(copies)}.get(name)
+    return Choice(here, reason) if here else None
 
 
-def _copies(model: nn.Module, x: Tensor, compiled: bool) -> Iterator[tuple[str, nn.Module]]:
+def _copies(model: nn.Module, x: Tensor, compiled: bool) -> list[tuple[str, nn.Module]]:
+    """Copies of the model, and what each is, those first that are cheapest."""
     copied, folded = attack_copy(model, x)
     what = f"copy with {folded} BatchNorms folded"
     kinds = [(f"{what}, {str(x.dtype).removeprefix('torch.')}", copied)]
     if has_fast_bfloat16(x):
         kinds.insert(0, (f"{what}, bfloat16", in_bfloat16(copied, x)))
-    for name, made in kinds:
-        if compiled:
-            yield f"{name}, compiled", Compiled(made)
-        yield name, made
+    if not compiled:
+        return kinds
+    return [copy for name, made in kinds for copy in ((f"{name}, compiled", Compiled(made)), (name, made))]

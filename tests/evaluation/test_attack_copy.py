@@ -269,6 +269,13 @@ def test_a_compiled_copy_comes_first_where_it_is_asked_for(trained, monkeypatch)
     assert len(made) == 2
 
 
+def test_one_copy_serves_all_attacks(trained, monkeypatch):
+    monkeypatch.setattr("sparta_hub.evaluation._choice.has_fast_bfloat16", lambda x: False)
+    data = load_bundled("test")
+    first, second = choose(trained, data, 500, data.y, [attack(), attack(steps=2)], 0, size=10)
+    assert first.model is second.model is not trained
+
+
 def test_where_nothing_compiles_the_next_copy_is_tried(trained, monkeypatch):
     class NoCompiler(nn.Module):
         def __init__(self, model):
