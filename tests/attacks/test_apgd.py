@@ -111,3 +111,33 @@ def test_of_targeted_starts_one_that_changes_the_prediction_counts_more_than_a_l
     assert best != [max(range(4), key=lambda k: changed[k][i]) for i in range(64)]
     kept = attack(model, x, wanted, threat, steps=2, restarts=4, generator=at_once)
     assert torch.equal(kept, torch.stack([ends[k, i] for i, k in enumerate(best)]))
+
+
+class Level(nn.Module):
+    """No slope, so an attack ends where it began: class 0 is just ahead in the dark, and in the light, where its share
+    of the probability is larger and so the loss smaller, just behind."""
+
+    def forward(self, x):
+        shares = torch.tensor([[0.4, 0.3, 0.3], [0.45, 0.5, 0.05]], dtype=x.dtype)
+        return shares.log()[(x[:, 0, 0, 0] > 0.5).long()] + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("attack", [pgd, apgd])
+def test_of_starts_one_that_reaches_the_aim_counts_more_than_a_larger_loss(attack):
+    model, x, y = Level(), torch.full((64, 1, 1, 1), 0.5), torch.zeros(64, dtype=torch.long)
+    once, twice = (
+        attack(
+            model,
+            x,
+            y,
+            ThreatModel("linf", 0.1),
+            steps=2,
+            restarts=restarts,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for restarts in (1, 2)
+    )
+    first, second = (model(x_adv).argmax(1) == 1 for x_adv in (once, twice))
+    assert 16 < first.sum() < 48
+    assert 36 < second.sum() < 60
+    assert second[first].all()
