@@ -29,6 +29,8 @@ from sparta_hub.evaluation._choice import Choice, choose
 from sparta_hub.threat import ThreatModel
 
 SEED = 0
+EXACT = "sparta-hub exact"
+FAST = {"sparta-hub fast": False, "sparta-hub compiled": True}  # tool: with compiled copies
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Job:
     """What to run.
 
     Args:
-        tool, attack: keys of ``RUN``.
+        tool, attack: ``EXACT`` or one of ``FAST`` with pgd or apgd, or a key of ``PEER``.
         network: a name for ``sparta_hub.load``, or a safetensors file of ``small_cnn``.
         images: safetensors file with x (N, 3, H, W) uint8 and y (N,), all of them right without attack.
         eps, step_size: in units of 1/255.
@@ -127,7 +129,7 @@ def our_attack(job: Job) -> Attack:
     threat = ThreatModel("linf", job.eps / 255)
     if job.attack == "apgd":
         return Attack("apgd", apgd, threat, {"steps": job.steps})
-    fast = {"early_stop": True} if job.tool == "sparta-hub fast" else {}
+    fast = {"early_stop": True} if job.tool in FAST else {}
     return Attack("pgd", pgd, threat, {"steps": job.steps, "step_size": job.step_size / 255, **fast})
 
 
@@ -147,9 +149,9 @@ def run(job: Job) -> dict[str, Any]:
     else:
         batch, every = Examples(warm_x, warm_y, warm_y), torch.ones_like(warm_y, dtype=torch.bool)
         run_attack(model, batch, our_attack(warm), on=model, chosen=every, seed=SEED)
-    if job.tool == "sparta-hub fast":
+    if job.tool in FAST:
         started = clock()
-        choice = choose(model, data, len(data), data.y, [attack], SEED)[0]
+        choice = choose(model, data, len(data), data.y, [attack], SEED, compiled=FAST[job.tool])[0]
         check = clock() - started
     seconds, held, outside, distance = 0.0, 0, 0, 0.0
     for start in range(0, len(data), job.batch):
