@@ -147,7 +147,7 @@ def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
     elif options.recipe in RECIPES:
         config = RECIPES[options.recipe]()
     else:
-        near = difflib.get_close_matches(options.recipe, RECIPES, n=3, cutoff=0.8)
+        near = difflib.get_close_matches(options.recipe.lower(), RECIPES, n=3, cutoff=0.8)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ConfigError(f"There is no recipe {options.recipe}; --list shows all {len(RECIPES)}.{hint}")
     config = changed(config, options.set)
