@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparta_hub.processes import gathered, in_each
+from sparta_hub.processes import gathered, in_each, in_first
 from sparta_hub.provenance import provenance
 from training.checkpoints import (
     NAME,
     Checkpoint,
     Progress,
+    alone_in,
     on_cpu,
     read_checkpoint,
     restore,
@@ -80,13 +81,13 @@ def train(
     ``metrics.jsonl``. On one CPU, a run that was interrupted, however, ends with the same bits as one that was not.
 
     Raises:
-        CheckpointError: ``out`` holds another run, or the disk is full.
+        CheckpointError: ``out`` holds another run, one is in it, or the disk is full.
         LossError: the loss is no longer a number.
     """
     world, options, stop = world or World(), options or Options(), stop or Stop()
-    out.mkdir(parents=True, exist_ok=True)
     devices = [world.device] if world.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), ExitStack() as stack:
+        in_first(lambda: stack.enter_context(alone_in(out)))
         stack.enter_context(convolutions_timed(True))  # batches keep their shape
         run = _Run(config, data, out, world, options, stop)
         stack.callback(run.close)
