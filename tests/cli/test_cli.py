@@ -151,6 +151,7 @@ def test_eval_of_the_attack_of_the_papers(artifact, images):
     [
         (("--data", "cifar10"), r"cifar10.npz is not there. .*python -c .*CIFAR10"),
         (("--data", "gtsrb"), "The model gives 10 logits and gtsrb has 43 classes; expected the same number"),
+        (("--attack", "pgd", "--attack", "fgsm", "--attack", "pgd"), "pgd is named twice; expected each attack once."),
         (("--attack", "pdg"), "There is no attack 'pdg'; expected one of fgsm, pgd, .*preset: sparta-pgd-10"),
         (("--attack", "fgsm", "--restarts", 2), "--restarts means nothing to fgsm; leave it out"),
         (("--attack", "sparta-pgd-10", "--eps", "8/255"), "sparta-pgd-10 has its own threat model; leave out"),
