@@ -29,7 +29,7 @@ from training.metrics import Log
 from training.parallel import World
 from training.records import RECORD, finish
 from training.settings import to_json
-from training.step import Parts, assemble, convolutions_timed, length_of, train_step
+from training.step import Parts, assemble, check_sees, convolutions_timed, length_of, train_step
 from training.stopping import Interrupted, Stop
 from training.validation import STEPS, Validation, best_of, has_overfitted, measure
 
@@ -132,8 +132,9 @@ class _Run:
         progress, steps, replays = self.progress, self.length.steps, self.parts.method.replays
         if progress.step == steps and (self.out / RECORD).exists():
             return Outcome(steps, steps)
-        self.save()  # at once, so that a full disk is found before the work and not after it
         x, y = next(self.stream)
+        check_sees(self.config, self.parts.model, x)
+        self.save()  # at once, so that a full disk is found before the work and not after it
         self.row_at = time.perf_counter()
         while True:
             if self.validation_is_due() and (reason := self.validate()):
