@@ -3,20 +3,18 @@
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, digests, read_artifact
 from sparta_hub.cards import render_card, transfer_table
-from sparta_hub.errors import SpartaError
 from sparta_hub.saving import to_json_bytes
 from sparta_hub.transfer import read_transfers
 from sparta_hub.zoo import NAMESPACE, Entry, read_registry, write_registry
 from training.checkpoints import write_whole
 from training.entries import ROOT, entries, read_entry
-from training.errors import ConfigError
+from training.errors import ConfigError, answered
 from training.results import results_of
 from training.transfers import transfers_of
 
@@ -90,10 +88,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.card", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
-    try:
+    with answered("training.card"):
         rewrite(ROOT, options.names or None)
-    except SpartaError as error:
-        sys.exit(f"training.card: {error}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import difflib
 import json
 import math
 import os
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +16,12 @@ STARTED = time.monotonic()  # a time budget counts from here, the slow imports b
 
 import torch  # noqa: E402
 
-from sparta_hub.errors import SpartaError  # noqa: E402
 from sparta_hub.processes import leave_processes  # noqa: E402
 from training.checkpoints import read_head  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.data import open_data  # noqa: E402
 from training.engine import Options, train  # noqa: E402
-from training.errors import ConfigError  # noqa: E402
+from training.errors import ConfigError, answered  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.settings import changed, from_json  # noqa: E402
@@ -43,9 +41,8 @@ def main() -> None:
     if (options.recipe is None) == (options.resume is None):
         parser.error("expected a RECIPE (see --list), or --resume DIR")
     try:
-        _run(options)
-    except SpartaError as error:
-        sys.exit(f"training.run: {error}")
+        with answered("training.run"):
+            _run(options)
     finally:
         leave_processes()
 
