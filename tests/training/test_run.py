@@ -94,8 +94,14 @@ def test_list_shows_every_recipe(monkeypatch, capsys):
         (["nothing.json"], "training.run: nothing.json is no record of a run: FileNotFoundError"),
         (["--resume", "nowhere"], "training.run: nowhere has no checkpoint.safetensors"),
         (["--resume", "nowhere", "--seed", "1"], "goes on with the run as it was begun; leave out --set, --seed"),
-        (["cpu_relu_res18_cifar", "--device", "nonsense"], "training.run: --device nonsense: this machine has none; expected"),
-        (["cpu_relu_res18_cifar", "--device", "fpga"], "training.run: --device fpga: this machine has none; expected cpu,"),
+        (
+            ["cpu_relu_res18_cifar", "--device", "nonsense"],
+            "training.run: --device nonsense: this machine has none; expected",
+        ),
+        (
+            ["cpu_relu_res18_cifar", "--device", "fpga"],
+            "training.run: --device fpga: this machine has none; expected cpu,",
+        ),
         (["cpu_relu_res18_cifar", "--device", "meta"], "training.run: --device meta holds no values to compute with;"),
         (["cpu_relu_res18_cifar", "--limit", "2"], "--limit is 2.0; expected a share above 0 and up to 1"),
         (["cpu_relu_res18_cifar", "--limit", "0"], "--limit is 0.0; expected a share above 0 and up to 1"),
