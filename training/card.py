@@ -47,7 +47,8 @@ def rewrite(root: Path, names: Iterable[str] | None = None) -> None:
 def matrix(root: Path) -> str:
     """The table of all transfers that the published sets have in their results."""
     results = [root / "model_cards" / name / RESULTS for name in published(root)]
-    rows = [row for path in results for row in read_transfers(json.loads(path.read_text()).get("transfers", ()))]
+    there = filter(Path.is_file, results)  # a publication that was interrupted has none yet
+    rows = [row for path in there for row in read_transfers(json.loads(path.read_text()).get("transfers", ()))]
     return transfer_table(rows) or "Nothing was transferred yet."
 
 

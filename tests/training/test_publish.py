@@ -178,6 +178,12 @@ def test_what_cannot_be_published_leaves_what_is_there_as_it_was(root, tiny, nam
     assert [path.name for path in (root / "model_cards").iterdir()] == ["tiny"]
 
 
+def test_a_publication_that_was_interrupted_stops_no_other(root, tiny):
+    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    (publish_run(root).rename(root / "model_cards/half") / "results.json").unlink()
+    assert (publish_run(root) / "results.json").is_file()
+
+
 def test_a_frozen_transfer_is_published_as_what_it_is(root, tiny):
     train(tiny, in_memory(tiny, noise(), World()), root / "giver")
     config = replace(tiny, activation=str(root / "giver/artifact"), frozen=True, seed=4, name="taker")
