@@ -90,7 +90,7 @@ def test_list_shows_every_recipe(monkeypatch, capsys):
         (["cpu_sparta_res18_cifar", "--set", "epoch=1"], "training.run: There is no field epoch; the fields are name,"),
         (["nothing"], "training.run: There is no recipe nothing; --list shows all"),
         (["cpu_sparta_res18_cifr"], f"shows all {len(RECIPES)}. Did you mean cpu_sparta_res18_cifar or"),
-        (["CPU_sparta_res18_cifar"], f"shows all {len(RECIPES)}. Did you mean cpu_sparta_res18_cifar or"),
+        (["CPU_SPARTA_RES18_CIFAR"], f"shows all {len(RECIPES)}. Did you mean cpu_sparta_res18_cifar or"),
         (["nothing.json"], "training.run: nothing.json is no record of a run: FileNotFoundError"),
         (["--resume", "nowhere"], "training.run: nowhere has no checkpoint.safetensors"),
         (["--resume", "nowhere", "--seed", "1"], "goes on with the run as it was begun; leave out --set, --seed"),
