@@ -4,9 +4,11 @@ The record goes to ``training/records/diagnoses/``. A diagnosis of other weights
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+from sparta_hub.cli.options import at_home
 from sparta_hub.diagnostics import Diagnosis
 from sparta_hub.hub import load
 from sparta_hub.provenance import state_sha256
@@ -41,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.diagnosed", description=__doc__)
     parser.add_argument("name")
     parser.add_argument("diagnosis", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(at_home(sys.argv[1:]))
     with answered("training.diagnosed"):
         put(ROOT, options.name, options.diagnosis)
 

@@ -6,6 +6,7 @@ one, it appears on the card of the set and in the README's table.
 """
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import nn
 from sparta_hub.artifacts import WEIGHTS, read_artifact, sha256_of
 from sparta_hub.attacks import pgd
 from sparta_hub.cli.attacks import make_attacks
+from sparta_hub.cli.options import at_home
 from sparta_hub.data import load_images
 from sparta_hub.evaluation import SAMPLE, Attack, Speed, evaluate
 from sparta_hub.hub import info, load
@@ -220,7 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.measure", description=__doc__)
     parser.add_argument("what", metavar="RUN|NAME", help="folder of a finished run, or name of a published set")
     add_options(parser)
-    options = parser.parse_args()
+    options = parser.parse_args(at_home(sys.argv[1:]))
     with answered("training.measure"):
         entry = measure(ROOT, options.what, count=options.count, attacks=options.attack, which=options.weights,
                         device=options.device, speed=speed_of(options), sample=options.sample or SAMPLE,

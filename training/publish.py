@@ -4,10 +4,12 @@ Evaluates what it has just written, not what was in memory; writes the records, 
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sparta_hub.artifacts import CARD, RESULTS
+from sparta_hub.cli.options import at_home
 from sparta_hub.evaluation import SAMPLE, Speed
 from sparta_hub.hub import load
 from sparta_hub.hub.names import check_repo
@@ -96,7 +98,7 @@ def main() -> None:
     parser.add_argument("--comparison", default="", help="instead: a paragraph on what to compare it with")
     parser.add_argument("--overhead", default="", metavar="FILE", help=f"in {OVERHEADS}: what the family costs")
     add_options(parser)
-    options = parser.parse_args()
+    options = parser.parse_args(at_home(sys.argv[1:]))
     with answered("training.publish"):
         folder = publish(ROOT, options.run, options.name, count=options.count, with_host=options.with_host,
                          remark=options.remark, comparison=options.comparison, twin=options.twin,

@@ -8,6 +8,7 @@ import difflib
 import json
 import math
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ STARTED = time.monotonic()  # a time budget counts from here, the slow imports b
 
 import torch  # noqa: E402
 
+from sparta_hub.cli.options import at_home  # noqa: E402
 from sparta_hub.processes import leave_processes  # noqa: E402
 from training.checkpoints import read_head  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
@@ -32,7 +34,7 @@ from training.stopping import Stop  # noqa: E402
 def main() -> None:
     """Parse the command line and train."""
     parser = _parser()
-    options = parser.parse_args()
+    options = parser.parse_args(at_home(sys.argv[1:]))
     if options.list:
         width = max(map(len, RECIPES))
         for name, recipe in RECIPES.items():

@@ -130,6 +130,13 @@ def test_a_mistake_is_answered_in_one_line(monkeypatch, environment, tmp_path, w
     assert "\n" not in str(end.value)
 
 
+def test_the_home_folder_may_be_written_as_in_a_shell(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main(monkeypatch, "--resume=~/nowhere")
+    assert f"{tmp_path}/nowhere has no checkpoint.safetensors" in str(end.value)
+
+
 @pytest.mark.parametrize("words", [[], ["cpu_relu_res18_cifar", "--resume", "x"]])
 def test_one_run_has_to_be_named(monkeypatch, capsys, words):
     with pytest.raises(SystemExit) as end:
