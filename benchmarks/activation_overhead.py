@@ -15,18 +15,18 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
+from _options import new_file, whole
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import sparta_hub.hosts  # noqa: F401  (registers resnet18_cifar)
 from sparta_hub.activations import FAMILIES, build
+from sparta_hub.hosts import create_host
 from sparta_hub.provenance import provenance
 from sparta_hub.surgery import inject
+from training.errors import answered
 from training.step import COMPILE_MODES
 
 PASSES = ("train", "input_gradient", "inference")
@@ -75,7 +75,7 @@ class Row:
 def make(case: Case, setting: Setting) -> nn.Module:
     """Build the host with its activations, not compiled."""
     torch.manual_seed(0)
-    model = timm.create_model(setting.host).to(setting.device)
+    model = create_host(setting.host).to(setting.device)
     if setting.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if case.family != "relu":
@@ -208,18 +208,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--families", default=",".join(FAMILIES), help="names, comma-separated; default: all")
     parser.add_argument("--host", default="resnet18_cifar", help="timm network")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch", type=whole(1), default=32)
+    parser.add_argument("--repeats", type=whole(1), default=5)
     parser.add_argument("--compile", nargs="?", const="default", choices=COMPILE_MODES, help="time compiled hosts, too")
     parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: PyTorch's own choice")
+    parser.add_argument("--threads", type=whole(1), help="CPU threads; default: PyTorch's own choice")
     parser.add_argument(
         "--clock",
         choices=("wall", "process"),
         default="wall",
         help="process: CPU time, for a machine that is busy with other work; use it with --threads 1, on CPU",
     )
-    parser.add_argument("--json", type=Path, help="write the numbers to this file, too")
+    parser.add_argument("--json", type=new_file, help="write the numbers to this file, too")
     parsed = parser.parse_args(arguments)
     parsed.families = parsed.families.split(",")
     if unknown := set(parsed.families) - set(FAMILIES):
@@ -257,4 +257,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with answered("activation_overhead"):
+        main()

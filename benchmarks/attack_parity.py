@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from _attack_worker import PEER, small_cnn
+from _options import new_file, whole
 from attack_throughput import OURS, right_images, run
 from safetensors.torch import save_file
 
@@ -70,12 +71,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--eps", type=float, default=12, help="in units of 1/255")
     parser.add_argument("--step-size", type=float, default=1.5, help="of PGD, in units of 1/255")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=250)
-    parser.add_argument("--train-steps", type=int, default=300)
+    parser.add_argument("--steps", type=whole(1), default=40)
+    parser.add_argument("--batch", type=whole(1), default=250)
+    parser.add_argument("--train-steps", type=whole(1), default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--peers-venv", type=Path, help="folder of the peers' environments; default: a temporary one")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file, too")
+    parser.add_argument("--json", type=new_file, help="write the numbers to this file, too")
     args = parser.parse_args()
     args.threads, args.clock, args.device = torch.get_num_threads(), "wall", "cpu"
     with tempfile.TemporaryDirectory() as temporary:

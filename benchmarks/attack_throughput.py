@@ -23,11 +23,13 @@ from typing import Any
 
 import torch
 from _attack_worker import EXACT, FAST, PEER, Job, load_network
+from _options import device, new_file, whole
 from _peers import python_of
 from safetensors.torch import save_file
 
 from sparta_hub.data import Images, load_images
 from sparta_hub.provenance import provenance, state_sha256
+from training.errors import answered
 
 WORKER = Path(__file__).with_name("_attack_worker.py")
 OURS = (EXACT, *FAST)
@@ -110,18 +112,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", default="sparta-res18-cifar,relu-res18-cifar", help="names, comma-separated")
-    parser.add_argument("--images", type=int, default=300, help="first test images; the right ones are attacked")
+    parser.add_argument("--images", type=whole(1), default=300, help="first test images; the right ones are attacked")
     parser.add_argument("--eps", type=float, default=8, help="in units of 1/255")
     parser.add_argument("--step-size", type=float, default=1, help="of PGD, in units of 1/255")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--steps", type=whole(1), default=20)
+    parser.add_argument("--batch", type=whole(1), default=50)
     parser.add_argument("--compile", action="store_true", help="also run a compiled copy, which takes minutes to make")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=whole(1), default=3)
+    parser.add_argument("--threads", type=whole(1), default=torch.get_num_threads())
     parser.add_argument("--clock", choices=("wall", "process"), default="wall", help="process: CPU time, for busy CPUs")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--peers-venv", type=Path, help="folder of the peers' environments; default: a temporary one")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file, too")
+    parser.add_argument("--json", type=new_file, help="write the numbers to this file, too")
     return parser.parse_args(arguments)
 
 
@@ -143,4 +145,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with answered("attack_throughput"):
+        main()

@@ -5,9 +5,9 @@ import json
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
+from _options import new_file, whole
 
 from sparta_hub.provenance import provenance
 
@@ -43,8 +43,8 @@ def measure(code: str, repeats: int) -> list[float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--repeats", type=whole(1), default=5)
+    parser.add_argument("--json", type=new_file, metavar="FILE")
     options = parser.parse_args()
     (first,) = measure(IMPORT, options.repeats)
     timm_import, load = measure(LOAD, options.repeats)

@@ -18,11 +18,11 @@ import json
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from _options import device, new_file, whole
 from activation_overhead import Setting, seconds, skip_reason
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -208,18 +208,20 @@ def table(rows: list[Row], setting: Setting) -> str:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--batch", type=int, help="default: 128 on a GPU, 32 on a CPU")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=whole(1), help="default: 128 on a GPU, 32 on a CPU")
+    parser.add_argument("--rounds", type=whole(0), default=3)
+    parser.add_argument(
+        "--device", type=device, choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu"
+    )
     parser.add_argument("--compile", choices=("none", *COMPILE_MODES), help="default on a GPU, none on a CPU")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: PyTorch's own choice")
+    parser.add_argument("--threads", type=whole(1), help="CPU threads; default: PyTorch's own choice")
     parser.add_argument("--clock", choices=("wall", "process"), default="wall",
                         help="process: CPU time, for a busy machine; with --threads 1")  # fmt: skip
     parser.add_argument(
-        "--accuracy", type=int, default=0, metavar="SEEDS", help="compare accuracies over so many seeds"
+        "--accuracy", type=whole(0), default=0, metavar="SEEDS", help="compare accuracies over so many seeds"
     )
     parser.add_argument("--remark", default="", help="what else the record should say")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file, too")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the numbers to this file, too")
     return parser.parse_args()
 
 

@@ -3,20 +3,18 @@
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, digests, read_artifact
 from sparta_hub.cards import render_card, transfer_table
-from sparta_hub.errors import SpartaError
 from sparta_hub.saving import to_json_bytes
 from sparta_hub.transfer import read_transfers
 from sparta_hub.zoo import NAMESPACE, Entry, read_registry, write_registry
 from training.checkpoints import write_whole
 from training.entries import ROOT, entries, read_entry
-from training.errors import ConfigError
+from training.errors import ConfigError, answered
 from training.results import results_of
 from training.transfers import transfers_of
 
@@ -49,7 +47,8 @@ def rewrite(root: Path, names: Iterable[str] | None = None) -> None:
 def matrix(root: Path) -> str:
     """The table of all transfers that the published sets have in their results."""
     results = [root / "model_cards" / name / RESULTS for name in published(root)]
-    rows = [row for path in results for row in read_transfers(json.loads(path.read_text()).get("transfers", ()))]
+    there = filter(Path.is_file, results)  # a publication that was interrupted has none yet
+    rows = [row for path in there for row in read_transfers(json.loads(path.read_text()).get("transfers", ()))]
     return transfer_table(rows) or "Nothing was transferred yet."
 
 
@@ -90,10 +89,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.card", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
-    try:
+    with answered("training.card"):
         rewrite(ROOT, options.names or None)
-    except SpartaError as error:
-        sys.exit(f"training.card: {error}")
 
 
 if __name__ == "__main__":

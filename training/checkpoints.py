@@ -1,9 +1,11 @@
 """One file with all that a run needs to go on: it is whole or it is the one before, whatever happens and whenever."""
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from training.validation import Validation
 
 NAME = "checkpoint.safetensors"
 FORMAT_VERSION = 1
+PATIENCE = 10.0  # seconds: processes that read images outlive a run that was killed by about five
 MAX_HEADER_BYTES = 100_000_000  # as many as safetensors reads: the log of a run of many steps is in it
 
 
@@ -77,6 +80,39 @@ class Checkpoint:
                 f"{path} is of another run: {'; '.join(found)}. Give another --out, or go on with that run: "
                 f"--resume {path.parent}"
             )
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make ``folder`` if need be; inside, no other run can be in it, and however this one ends, the next one can.
+
+    Raises:
+        CheckpointError: another run is in it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be made: {error.strerror or error}. Give another --out.") from error
+    end = time.monotonic() + PATIENCE
+    try:
+        while _is_taken(handle):
+            if time.monotonic() > end:
+                raise CheckpointError(f"Another run is in {folder}. Wait for its end, or give another --out.")
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system that knows no locks
+        return False
+    return False
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

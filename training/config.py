@@ -1,6 +1,7 @@
 """One training run, complete."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -124,6 +125,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, fine, expected in (
+            ("name", re.fullmatch(r"\w[\w.-]*", self.name), "letters, digits, _ - and ., as its files are called so"),
             ("epochs", 0 < self.epochs < math.inf, "a finite number above 0"),
             ("batch_size", self.batch_size >= 1, "1 or more"),
             ("image_size", self.image_size is None or self.image_size >= 1, "1 pixel or more, or none"),

@@ -8,13 +8,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from sparta_hub.cli.options import at_home
 from sparta_hub.diagnostics import Diagnosis
-from sparta_hub.errors import SpartaError
 from sparta_hub.hub import load
 from sparta_hub.provenance import state_sha256
 from training.card import refresh
 from training.entries import DIAGNOSES, ROOT, read_entry, read_record, write_entry
-from training.errors import ConfigError
+from training.errors import ConfigError, answered
 from training.records import keep
 
 
@@ -43,11 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.diagnosed", description=__doc__)
     parser.add_argument("name")
     parser.add_argument("diagnosis", type=Path)
-    options = parser.parse_args()
-    try:
+    options = parser.parse_args(at_home(sys.argv[1:]))
+    with answered("training.diagnosed"):
         put(ROOT, options.name, options.diagnosis)
-    except SpartaError as error:
-        sys.exit(f"training.diagnosed: {error}")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparta_hub.processes import gathered, in_each
+from sparta_hub.processes import gathered, in_each, in_first
 from sparta_hub.provenance import provenance
 from training.checkpoints import (
     NAME,
     Checkpoint,
     Progress,
+    alone_in,
     on_cpu,
     read_checkpoint,
     restore,
@@ -28,7 +29,7 @@ from training.metrics import Log
 from training.parallel import World
 from training.records import RECORD, finish
 from training.settings import to_json
-from training.step import Parts, assemble, convolutions_timed, length_of, train_step
+from training.step import Parts, assemble, check_sees, convolutions_timed, length_of, train_step
 from training.stopping import Interrupted, Stop
 from training.validation import STEPS, Validation, best_of, has_overfitted, measure
 
@@ -80,13 +81,13 @@ def train(
     ``metrics.jsonl``. On one CPU, a run that was interrupted, however, ends with the same bits as one that was not.
 
     Raises:
-        CheckpointError: ``out`` holds another run, or the disk is full.
+        CheckpointError: ``out`` holds another run, one is in it, or the disk is full.
         LossError: the loss is no longer a number.
     """
     world, options, stop = world or World(), options or Options(), stop or Stop()
-    out.mkdir(parents=True, exist_ok=True)
     devices = [world.device] if world.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), ExitStack() as stack:
+        in_first(lambda: stack.enter_context(alone_in(out)))
         stack.enter_context(convolutions_timed(True))  # batches keep their shape
         run = _Run(config, data, out, world, options, stop)
         stack.callback(run.close)
@@ -131,8 +132,9 @@ class _Run:
         progress, steps, replays = self.progress, self.length.steps, self.parts.method.replays
         if progress.step == steps and (self.out / RECORD).exists():
             return Outcome(steps, steps)
-        self.save()  # at once, so that a full disk is found before the work and not after it
         x, y = next(self.stream)
+        check_sees(self.config, self.parts.model, x)
+        self.save()  # at once, so that a full disk is found before the work and not after it
         self.row_at = time.perf_counter()
         while True:
             if self.validation_is_due() and (reason := self.validate()):

@@ -1,5 +1,9 @@
 """Errors of training that a user can mend."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sparta_hub.errors import SpartaError
 
 
@@ -13,3 +17,18 @@ class CheckpointError(SpartaError):
 
 class LossError(SpartaError):
     """The loss is no longer a number."""
+
+
+@contextmanager
+def answered(command: str) -> Iterator[None]:
+    """Turns our errors, files that cannot be read or written, and Ctrl-C, into one line on standard error."""
+    try:
+        yield
+    except SpartaError as error:
+        sys.exit(f"{command}: {error}")
+    except OSError as error:
+        if error.filename is None:  # no file of the user's: somebody should see where it comes from
+            raise
+        sys.exit(f"{command}: {error.filename} cannot be read or written: {error.strerror}.")
+    except KeyboardInterrupt:
+        sys.exit(f"{command}: interrupted.")

@@ -18,8 +18,8 @@ from torch import nn
 from sparta_hub.artifacts import WEIGHTS, read_artifact, sha256_of
 from sparta_hub.attacks import pgd
 from sparta_hub.cli.attacks import make_attacks
+from sparta_hub.cli.options import at_home
 from sparta_hub.data import load_images
-from sparta_hub.errors import SpartaError
 from sparta_hub.evaluation import SAMPLE, Attack, Speed, evaluate
 from sparta_hub.hub import info, load
 from sparta_hub.surgery import spec_of, state_of
@@ -29,8 +29,10 @@ from training.card import refresh
 from training.checkpoints import NAME as CHECKPOINT
 from training.config import TrainConfig
 from training.entries import EVALUATIONS, RECORDS, ROOT, Entry, entries, read_entry, read_record, write_entry
-from training.errors import ConfigError
+from training.errors import ConfigError, answered
+from training.parallel import device_named
 from training.records import RECORD, keep
+from training.results import reports_of
 from training.settings import from_json, trained
 from training.weights import read_weights
 
@@ -75,6 +77,28 @@ def read_run(folder: Path, which: str) -> FinishedRun:
     kind, weights = read_weights(folder, which)
     model = trained_network(config, weights, num_classes=data.num_classes, size=data.shape[-1])
     return FinishedRun(record, config, kind, model)
+
+
+def check_evaluation(
+    root: Path, config: TrainConfig, *, count: int, attacks: Sequence[str], device: str, beside: Sequence[Entry]
+) -> None:
+    """Raise ``SpartaError`` for an evaluation that cannot be, or not be shown with those that are there.
+
+    Args:
+        root, config, count, attacks, device: see ``evaluation_of``.
+        beside: entries whose evaluations have to be of the same images.
+    """
+    if attacks:
+        make_attacks(attacks)
+    device_named(device)
+    images = len(load_images(config.dataset, "test", size=config.image_size, limit=count))
+    for entry in beside:
+        there = reports_of(root, entry)[0].protocol.images
+        if there != images:
+            raise ConfigError(
+                f"{entry.name} was measured on {there} images, and this would be on {images}; expected the same of "
+                f"both, so that they can be compared image by image: --count {there}."
+            )
 
 
 def evaluation_of(
@@ -132,7 +156,8 @@ def measure(
         attacks, device, speed, sample, out: see ``evaluation_of``.
 
     Raises:
-        ConfigError: the run is not finished, or a set that was frozen is not as it was given.
+        ConfigError: the run is not finished, a set that was frozen is not as it was given, or what is recorded of it
+            was measured on other images.
     """
     if any((Path(what) / file).is_file() for file in (RECORD, CHECKPOINT)):
         run = read_run(Path(what), which)
@@ -140,6 +165,8 @@ def measure(
     else:
         entry, model = read_entry(root, what), load(root / "model_cards" / what)
         config = from_json(read_record(root / RECORDS / entry.training)["config"])
+    check_evaluation(root, config, count=count, attacks=attacks, device=device,
+                     beside=[entry] if entry.evaluations else [])  # fmt: skip
     kept = evaluation_of(root, model, config, count=count, name=entry.name, attacks=attacks, device=device, speed=speed,
                          sample=sample, out=out)  # fmt: skip
     entry = replace(entry, evaluations=(*entry.evaluations, kept))
@@ -195,31 +222,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.measure", description=__doc__)
     parser.add_argument("what", metavar="RUN|NAME", help="folder of a finished run, or name of a published set")
     add_options(parser)
-    options = parser.parse_args()
-    try:
+    options = parser.parse_args(at_home(sys.argv[1:]))
+    with answered("training.measure"):
         entry = measure(ROOT, options.what, count=options.count, attacks=options.attack, which=options.weights,
-                        device=options.device, speed=speed_of(options), sample=options.sample,
+                        device=options.device, speed=speed_of(options), sample=options.sample or SAMPLE,
                         out=options.out)  # fmt: skip
-    except SpartaError as error:
-        sys.exit(f"training.measure: {error}")
     print(f"Recorded as {entry.name}: {EVALUATIONS / entry.evaluations[-1]}")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of everything that measures."""
-    parser.add_argument("--count", type=int, default=1000, help="test images to measure on")
+    parser.add_argument("--count", type=whole, default=1000, help="test images to measure on")
     parser.add_argument("--weights", choices=("best", "last"), default="best", help="of a run")
     parser.add_argument("--attack", action="append", default=[], metavar="NAME",
                         help="attack or preset, such as thesis-aa; may be repeated; PGD-20 by default")  # fmt: skip
     parser.add_argument("--fast", action="store_true", help="attack a faster copy where it proves as good")
     parser.add_argument("--compile", action="store_true", help="compile that copy: for AutoAttack")
-    parser.add_argument("--sample", type=int, default=SAMPLE, help="images that copies are compared on")
+    parser.add_argument("--sample", type=whole, help=f"images that --fast compares copies on; {SAMPLE} by default")
     parser.add_argument("--out", type=Path, metavar="FILE", help="an interrupted evaluation goes on from there")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
+def whole(text: str) -> int:
+    """A number of images; argparse shows the message of what is none."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of images; expected 1 or more.")
+    return int(text)
+
+
 def speed_of(options: argparse.Namespace) -> Speed:
-    """What the attacks are to run on."""
+    """What the attacks are to run on; ``ConfigError`` for a sample that nothing is compared on."""
+    if options.sample is not None and not (options.fast or options.compile):
+        raise ConfigError("--sample goes with --fast or --compile.")
     return "compiled" if options.compile else "fast" if options.fast else "exact"
 
 

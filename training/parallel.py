@@ -82,10 +82,22 @@ def join_world(device: str) -> World:
         state = PartialState(cpu=device == "cpu")
         assert state.device is not None
         return World(state.device, state.process_index, state.num_processes)
+    return World(device_named(device))
+
+
+def device_named(name: str) -> torch.device:
+    """The device that torch calls so.
+
+    Raises:
+        ConfigError: torch knows no such device, this machine has none, or nothing can be computed on it.
+    """
     try:
-        return World(torch.device(device))
-    except RuntimeError as error:
-        raise ConfigError(f"--device {device}: {error}") from error
+        device = torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch's own words may be a page
+        raise ConfigError(f"--device {name}: this machine has none; expected cpu, cuda or cuda:1.") from error
+    if device.type == "meta":
+        raise ConfigError("--device meta holds no values to compute with; expected cpu, cuda or cuda:1.")
+    return device
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from training.config import TrainConfig
 from training.data import open_data
 from training.models import make_model
 from training.parallel import World
-from training.step import Length, Parts, assemble, length_of, train_step
+from training.step import Length, Parts, assemble, check_sees, length_of, train_step
 from training.validation import STEPS
 
 TRIAL = 8  # images of the first, cautious step
@@ -212,6 +212,7 @@ def _measure(config: TrainConfig, data: DataSize, world: World, length: Length) 
     """Time steps: first two of few images, then, where the budget allows, three of whole batches."""
     with torch.random.fork_rng():
         parts = assemble(config, data.classes, world)
+        check_sees(config, parts.model, torch.zeros(1, 3, data.pixels, data.pixels, device=world.device))
         few = batch = min(TRIAL, config.batch_size)
         _timed(config, parts, data, few, world, length, 0)  # the first one is slower
         with counted(parts.model) as images:  # that went forward, and whose gradient came back

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparta_hub.artifacts import CARD, RESULTS
-from sparta_hub.errors import SpartaError
+from sparta_hub.cli.options import at_home
 from sparta_hub.evaluation import SAMPLE, Speed
 from sparta_hub.hub import load
+from sparta_hub.hub.names import check_repo
 from sparta_hub.saving import save_model
+from sparta_hub.zoo import NAMESPACE
 from training.card import refresh, register
 from training.entries import RECORDS, ROOT, Entry, read_entry, write_entry
-from training.errors import ConfigError
-from training.measure import add_options, evaluation_of, read_run, speed_of
+from training.errors import ConfigError, answered
+from training.measure import add_options, check_evaluation, evaluation_of, read_run, speed_of
 from training.records import keep
 from training.results import OVERHEADS
 
@@ -55,13 +57,14 @@ def publish(
         attacks, device, speed, sample, out: see ``training.measure.evaluation_of``.
 
     Raises:
-        ConfigError: the card would lack something.
+        ConfigError: the card would lack something, or the twin was measured on another number of images.
+        NameNotFoundError: ``name`` cannot be that of a repository.
         ReportError: the twin was measured otherwise.
     """
     if not (comparison or twin):
         raise ConfigError("A card says how the set does beside its twin: --twin NAME, or --comparison that has none.")
-    if twin:
-        read_entry(root, twin)
+    check_repo(f"{NAMESPACE}/{name}")  # before it becomes a path
+    beside = [read_entry(root, twin)] if twin else []
     found = read_run(run, which)
     config, model = found.config, found.model
     if config.family != "relu" and not (overhead and (root / OVERHEADS / overhead).is_file()):
@@ -69,6 +72,7 @@ def publish(
             f"A card says what {config.family} costs: --overhead FILE of {OVERHEADS}, as "
             "benchmarks/activation_overhead.py --json writes it."
         )
+    check_evaluation(root, config, count=count, attacks=attacks, device=device, beside=beside)
     folder = root / "model_cards" / name
     for old in (RESULTS, CARD):  # of an earlier publication: both are written anew below
         (folder / old).unlink(missing_ok=True)
@@ -94,15 +98,13 @@ def main() -> None:
     parser.add_argument("--comparison", default="", help="instead: a paragraph on what to compare it with")
     parser.add_argument("--overhead", default="", metavar="FILE", help=f"in {OVERHEADS}: what the family costs")
     add_options(parser)
-    options = parser.parse_args()
-    try:
+    options = parser.parse_args(at_home(sys.argv[1:]))
+    with answered("training.publish"):
         folder = publish(ROOT, options.run, options.name, count=options.count, with_host=options.with_host,
                          remark=options.remark, comparison=options.comparison, twin=options.twin,
                          overhead=options.overhead, which=options.weights, attacks=options.attack,
-                         device=options.device, speed=speed_of(options), sample=options.sample,
+                         device=options.device, speed=speed_of(options), sample=options.sample or SAMPLE,
                          out=options.out)  # fmt: skip
-    except SpartaError as error:
-        sys.exit(f"training.publish: {error}")
     print(folder / RESULTS)
 
 

@@ -17,13 +17,13 @@ STARTED = time.monotonic()  # a time budget counts from here, the slow imports b
 
 import torch  # noqa: E402
 
-from sparta_hub.errors import SpartaError  # noqa: E402
+from sparta_hub.cli.options import at_home  # noqa: E402
 from sparta_hub.processes import leave_processes  # noqa: E402
 from training.checkpoints import read_head  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.data import open_data  # noqa: E402
 from training.engine import Options, train  # noqa: E402
-from training.errors import ConfigError  # noqa: E402
+from training.errors import ConfigError, answered  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.settings import changed, from_json  # noqa: E402
@@ -34,7 +34,7 @@ from training.stopping import Stop  # noqa: E402
 def main() -> None:
     """Parse the command line and train."""
     parser = _parser()
-    options = parser.parse_args()
+    options = parser.parse_args(at_home(sys.argv[1:]))
     if options.list:
         width = max(map(len, RECIPES))
         for name, recipe in RECIPES.items():
@@ -43,9 +43,8 @@ def main() -> None:
     if (options.recipe is None) == (options.resume is None):
         parser.error("expected a RECIPE (see --list), or --resume DIR")
     try:
-        _run(options)
-    except SpartaError as error:
-        sys.exit(f"training.run: {error}")
+        with answered("training.run"):
+            _run(options)
     finally:
         leave_processes()
 
@@ -147,7 +146,7 @@ def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
     elif options.recipe in RECIPES:
         config = RECIPES[options.recipe]()
     else:
-        near = difflib.get_close_matches(options.recipe, RECIPES, n=3, cutoff=0.8)
+        near = difflib.get_close_matches(options.recipe.lower(), RECIPES, n=3, cutoff=0.8)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ConfigError(f"There is no recipe {options.recipe}; --list shows all {len(RECIPES)}.{hint}")
     config = changed(config, options.set)

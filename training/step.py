@@ -115,6 +115,22 @@ def assemble(config: TrainConfig, num_classes: int, world: World, *, compiled: s
     return Parts(model, method, optimizer, average)
 
 
+@torch.no_grad()
+def check_sees(config: TrainConfig, model: nn.Module, x: Tensor) -> None:
+    """Raise ``ConfigError`` if the network of ``config`` cannot see images such as those of the batch ``x``."""
+    model.eval()
+    try:
+        model.forward(x[:1])  # not compiled for one image
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"{config.host} fails on the images {tuple(x.shape[1:])} of {config.dataset}: "
+            f"{' '.join(str(error).split())[:200]} Expected a host that takes their size, such as --set "
+            "host=resnet18_cifar."
+        ) from error
+    finally:
+        model.train()
+
+
 def train_step(
     config: TrainConfig, parts: Parts, x: Tensor, y: Tensor, *, step: int, length: Length, world: World
 ) -> Tensor:

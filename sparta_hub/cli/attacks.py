@@ -32,13 +32,15 @@ def make_attacks(
         early_stop: let the attacks that can, presets too, drop images that they have broken.
 
     Raises:
-        AttackError: a name that nobody knows, or an option that none of the attacks takes.
+        AttackError: a name that nobody knows or that comes twice, or an option that none of the attacks takes.
     """
     if unknown := [name for name in names if name not in ATTACKS and name not in PRESETS]:
         raise AttackError(
             f"There is no attack {unknown[0]!r}; expected one of {', '.join(ATTACKS)}, "
             f"or a preset: {', '.join(PRESETS)}."
         )
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise AttackError(f"{twice[0]} is named twice; expected each attack once.")
     if "cw" in names and norm != "l2":
         raise AttackError("cw expects --norm l2; for the L∞ form take cw_linf.")
     norm_or_usual = norm or "linf"

@@ -12,7 +12,7 @@ from sparta_hub import __version__
 from sparta_hub.cli.diagnose import diagnose_command
 from sparta_hub.cli.eval import eval_command
 from sparta_hub.cli.hub import COMMANDS
-from sparta_hub.cli.options import JSON
+from sparta_hub.cli.options import JSON, at_home
 from sparta_hub.errors import SpartaError
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 class _Commands(click.Group):
     """Turns our errors, and files that cannot be written, into one line on standard error and exit code 1."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        return super().parse_args(ctx, at_home(args))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

@@ -1,5 +1,7 @@
 """Options that several commands share. Light, so that the command line starts at once."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -19,3 +21,9 @@ HOST = click.option(
 WEIGHTS = click.option(
     "--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model."
 )
+_HOME = re.compile(r"^([\w.-]+=)?~(?=/|$)")
+
+
+def at_home(words: Sequence[str]) -> list[str]:
+    """A command line with ~ as the home folder also after =, where few shells put it: ``--out=~/run``."""
+    return [_HOME.sub(lambda found: (found[1] or "") + str(Path.home()), word) for word in words]

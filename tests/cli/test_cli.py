@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import sparta_hub
 from sparta_hub.cli import main
+from sparta_hub.cli.options import at_home
 from sparta_hub.evaluation import Report
 from sparta_hub.provenance import state_sha256
 from tests.hub.test_names import BUNDLED
@@ -21,6 +22,14 @@ from tests.hub.test_names import BUNDLED
 
 def run(*arguments):
     return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["~/x", "--out=~/x", "dataset=~/x", "~", "a~/x", "~x", "x=a~/b", "--remark=~ 3"]
+    home = str(tmp_path)
+    assert at_home(words) == [f"{home}/x", f"--out={home}/x", f"dataset={home}/x", home, *words[4:]]
+    assert f"{tmp_path}/nowhere is no folder; expected one with config.json" in run("info", "~/nowhere").output
 
 
 def test_list():
@@ -151,6 +160,7 @@ def test_eval_of_the_attack_of_the_papers(artifact, images):
     [
         (("--data", "cifar10"), r"cifar10.npz is not there. .*python -c .*CIFAR10"),
         (("--data", "gtsrb"), "The model gives 10 logits and gtsrb has 43 classes; expected the same number"),
+        (("--attack", "pgd", "--attack", "fgsm", "--attack", "pgd"), "pgd is named twice; expected each attack once."),
         (("--attack", "pdg"), "There is no attack 'pdg'; expected one of fgsm, pgd, .*preset: sparta-pgd-10"),
         (("--attack", "fgsm", "--restarts", 2), "--restarts means nothing to fgsm; leave it out"),
         (("--attack", "sparta-pgd-10", "--eps", "8/255"), "sparta-pgd-10 has its own threat model; leave out"),

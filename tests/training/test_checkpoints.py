@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from tests.training.conftest import noise
 from training import checkpoints
-from training.checkpoints import NAME, Checkpoint, Progress, read_checkpoint, write_checkpoint
+from training.checkpoints import NAME, Checkpoint, Progress, alone_in, read_checkpoint, write_checkpoint
 from training.data import in_memory
 from training.engine import Options, train
 from training.errors import CheckpointError
@@ -146,3 +146,29 @@ def test_a_disk_that_fills_up_on_the_way_keeps_the_run(tiny, tmp_path):
     assert "The one before is whole: --resume" in _limited(room, go, tiny, tmp_path)
     assert read_checkpoint(tmp_path).progress.step in (0, 2)
     assert go(tiny, tmp_path).step == 8
+
+
+def test_two_runs_are_not_in_one_folder_at_once(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "PATIENCE", 0)
+    with (
+        alone_in(tmp_path),
+        pytest.raises(CheckpointError, match="Another run is in .* Wait for its end, or give another --out."),
+    ):
+        train(tiny, in_memory(tiny, noise(), World()), tmp_path)
+    assert not list(tmp_path.iterdir())
+    with alone_in(tmp_path):
+        """The one before has ended, and left nothing."""
+
+
+def test_a_run_waits_for_what_a_killed_one_left(tmp_path, monkeypatch):
+    first = alone_in(tmp_path)
+    first.__enter__()
+    monkeypatch.setattr(checkpoints.time, "sleep", lambda _: first.__exit__(None, None, None))
+    with alone_in(tmp_path):
+        assert tmp_path.is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="file/run cannot be made: Not a directory. Give another --out."):
+        train(tiny, in_memory(tiny, noise(), World()), tmp_path / "file/run")

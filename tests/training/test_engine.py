@@ -544,3 +544,11 @@ def test_in_bf16_small_maps_are_products_where_there_is_a_matrix_unit(monkeypatc
         assert sum(isinstance(module, ProductConv2d) for module in network.modules()) == expected
     assert go(config, tmp_path / "run").reason == ""
     assert len(rows(tmp_path / "run")) >= 1
+
+
+def test_a_host_that_cannot_see_the_images_is_refused_before_anything_is_kept(tiny, tmp_path):
+    config = replace(tiny, host="vit_tiny_patch16_224", family="relu", arguments={})
+    with pytest.raises(ConfigError, match=r"vit_tiny_patch16_224 fails on the images \(3, 32, 32\) of cifar10: .* "
+                       "Expected a host that takes their size"):  # fmt: skip
+        go(config, tmp_path)
+    assert not (tmp_path / "checkpoint.safetensors").exists()

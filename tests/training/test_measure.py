@@ -91,10 +91,14 @@ def test_more_attacks_are_added_and_a_second_time_nothing_is_lost(root, giver):
     assert entry == read_entry(root, "giver")
     shown = [row["attack"] for row in sparta_hub.info(giver).results["evaluation"]]
     assert shown == ["clean", PGD, "fgsm, Linf 8/255", "worst case of each image, Linf 8/255"]
-    with pytest.raises(
-        ConfigError, match="giver has evaluations .*giver-3.json; expected one or more, all of the same"
-    ):
+
+
+def test_other_images_than_before_are_refused_before_they_are_measured(root, giver):
+    """Else the entry would have evaluations that no card, no table and no other command can show."""
+    with pytest.raises(ConfigError, match="giver was measured on 4 images, and this would be on 3; .*: --count 4."):
         measure(root, "giver", count=3)
+    assert read_entry(root, "giver").evaluations == ("giver.json",)
+    assert measure(root, "giver", count=4, attacks=["fgsm"]).evaluations == ("giver.json", "giver-2.json")
 
 
 def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
@@ -136,6 +140,35 @@ def test_the_command_says_under_which_name_it_recorded(root, giver, place, monke
     assert capsys.readouterr().out.splitlines()[-1] == (
         "Recorded as r-seed7-2: training/records/evaluations/r-seed7-2.json"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sample", "8"], "training.measure: --sample goes with --fast or --compile."),
+        (["--attack", "pdg"], "training.measure: There is no attack 'pdg'; expected one of fgsm, pgd,"),
+        (["--attack", "fgsm", "--attack", "fgsm"], "training.measure: fgsm is named twice; expected each attack once."),
+        (["--device", "fpga"], "training.measure: --device fpga: this machine has none; expected cpu,"),
+        (["--out", "README.md/x.json"], "README.md cannot be read or written: "),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(root, giver, monkeypatch, words, message):
+    monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("sys.argv", ["training.measure", "giver", "--count", "4", *words])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert message in str(end.value)
+    assert "\n" not in str(end.value)
+    assert read_entry(root, "giver").evaluations == ("giver.json",)
+
+
+@pytest.mark.parametrize("words", [["--count", "0"], ["--sample", "-1"], ["--count", "1e3"]])
+def test_numbers_of_images_are_looked_at_first(monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["training.measure", "giver", *words])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert f"argument {words[0]}: {words[1]} is no number of images; expected 1 or more." in capsys.readouterr().err
 
 
 def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giver, place):

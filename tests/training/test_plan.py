@@ -9,6 +9,7 @@ import torch
 from sparta_hub.errors import DataError, NameNotFoundError
 from training import plan as module
 from training.config import Schedule, TrainConfig
+from training.errors import ConfigError
 from training.plan import Cost, Parameters, count_parameters, plan
 from training.recipes import RECIPES
 
@@ -133,6 +134,12 @@ def test_a_missing_activation_is_named_and_the_rest_planned_with_a_fresh_one(no_
     assert missing.startswith("./model_cards/sparta_t8_cifar10_resnet18_sparta: ")
     assert found.parameters == Parameters(21_282_122, 811_528)
     assert found.trainable == 21_282_122
+
+
+def test_a_host_that_cannot_see_the_images_is_refused(tiny_data):
+    config = replace(TINY, host="vit_tiny_patch16_224", family="relu", arguments={})
+    with pytest.raises(ConfigError, match=r"vit_tiny_patch16_224 fails on the images \(3, 32, 32\) of cifar10: "):
+        plan(config, CPU)
 
 
 def test_a_short_name_that_nobody_knows_is_refused(no_data):

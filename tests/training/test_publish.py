@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sparta_hub
-from sparta_hub.errors import ReportError
+from sparta_hub.errors import AttackError, NameNotFoundError
 from sparta_hub.evaluation import AttackSettings, Report
 from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, SiteSpec
@@ -146,7 +146,7 @@ def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
     with pytest.raises(ConfigError, match="Nothing was recorded of 'tiny-relu'; publish or measure it first"):
         publish_run(root, comparison="", twin="tiny-relu")
     publish(root, root / "relu", "tiny-relu", count=4, with_host=False, remark="a remark", comparison="the baseline")
-    with pytest.raises(ReportError, match="tiny was evaluated with images 3 and tiny-relu with 4"):
+    with pytest.raises(ConfigError, match="tiny-relu was measured on 4 images, and this would be on 3; .*: --count 4."):
         publish_run(root, comparison="", twin="tiny-relu", count=3)
     folder = publish_run(root, comparison="", twin="tiny-relu")
     found = json.loads((folder / "results.json").read_text())["gains"]
@@ -157,6 +157,31 @@ def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
     assert "Gain is the difference to its ReLU twin" in (folder / "README.md").read_text()
     publish(root, root / "relu", "tiny-relu", count=4, with_host=False, remark="r", comparison="b", attacks=["fgsm"])
     assert [row["attack"] for row in json.loads((folder / "results.json").read_text())["gains"]] == ["clean"]
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "kind", "message"),
+    [
+        ("tiny", {"attacks": ["pdg"]}, AttackError, "There is no attack 'pdg'"),
+        ("tiny", {"device": "fpga"}, ConfigError, "--device fpga: this machine has none"),
+        ("../tiny", {}, NameNotFoundError, "is no name of a repository; expected 'org/name'"),
+    ],
+)
+def test_what_cannot_be_published_leaves_what_is_there_as_it_was(root, tiny, name, more, kind, message):
+    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    folder = publish_run(root)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(kind, match=message):
+        publish(root, root / "run", name, count=4, with_host=True, remark="r", comparison="c", overhead="overhead.json",
+                **more)  # fmt: skip
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in (root / "model_cards").iterdir()] == ["tiny"]
+
+
+def test_a_publication_that_was_interrupted_stops_no_other(root, tiny):
+    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    (publish_run(root).rename(root / "model_cards/half") / "results.json").unlink()
+    assert (publish_run(root) / "results.json").is_file()
 
 
 def test_a_frozen_transfer_is_published_as_what_it_is(root, tiny):

@@ -90,10 +90,19 @@ def test_list_shows_every_recipe(monkeypatch, capsys):
         (["cpu_sparta_res18_cifar", "--set", "epoch=1"], "training.run: There is no field epoch; the fields are name,"),
         (["nothing"], "training.run: There is no recipe nothing; --list shows all"),
         (["cpu_sparta_res18_cifr"], f"shows all {len(RECIPES)}. Did you mean cpu_sparta_res18_cifar or"),
+        (["CPU_SPARTA_RES18_CIFAR"], f"shows all {len(RECIPES)}. Did you mean cpu_sparta_res18_cifar or"),
         (["nothing.json"], "training.run: nothing.json is no record of a run: FileNotFoundError"),
         (["--resume", "nowhere"], "training.run: nowhere has no checkpoint.safetensors"),
         (["--resume", "nowhere", "--seed", "1"], "goes on with the run as it was begun; leave out --set, --seed"),
-        (["cpu_relu_res18_cifar", "--device", "nonsense"], "training.run: --device nonsense: "),
+        (
+            ["cpu_relu_res18_cifar", "--device", "nonsense"],
+            "training.run: --device nonsense: this machine has none; expected",
+        ),
+        (
+            ["cpu_relu_res18_cifar", "--device", "fpga"],
+            "training.run: --device fpga: this machine has none; expected cpu,",
+        ),
+        (["cpu_relu_res18_cifar", "--device", "meta"], "training.run: --device meta holds no values to compute with;"),
         (["cpu_relu_res18_cifar", "--limit", "2"], "--limit is 2.0; expected a share above 0 and up to 1"),
         (["cpu_relu_res18_cifar", "--limit", "0"], "--limit is 0.0; expected a share above 0 and up to 1"),
         (["cpu_relu_res18_cifar", "--max-shard-mb", "nan"], "--max-shard-mb is nan; expected more than 0 MB."),
@@ -119,6 +128,13 @@ def test_a_mistake_is_answered_in_one_line(monkeypatch, environment, tmp_path, w
         main(monkeypatch, *words)
     assert message in str(end.value)
     assert "\n" not in str(end.value)
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main(monkeypatch, "--resume=~/nowhere")
+    assert f"{tmp_path}/nowhere has no checkpoint.safetensors" in str(end.value)
 
 
 @pytest.mark.parametrize("words", [[], ["cpu_relu_res18_cifar", "--resume", "x"]])

@@ -138,6 +138,8 @@ def test_a_field_is_set_back_to_none():
         ("epochs=0", "epochs is 0.0; expected a finite number above 0"),
         ("epochs=inf", "epochs is inf; expected a finite number above 0"),
         ("lr=-1", "lr is -1.0; expected a finite number, 0 or more"),
+        ("name=../../x", "name is '../../x'; expected letters, digits, _ - and ., as its files are called so"),
+        ("name=", "name is ''; expected letters, digits"),
         ("lr=nan", "lr is nan; expected a finite number, 0 or more"),
         ("momentum=-1", "momentum is -1.0; expected 0 or more, and below 1"),
         ("weight_decay=-1", "weight_decay is -1.0; expected a finite number, 0 or more"),

@@ -1,0 +1,37 @@
+"""What the command lines of the benchmarks share: a mistake is answered before anything is measured, and not after."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def whole(lowest: int) -> Callable[[str], int]:
+    """For ``type`` of argparse: a whole number, ``lowest`` or more."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text} is no number for it; expected {lowest} or more.")
+        return int(text)
+
+    return read
+
+
+def new_file(text: str) -> Path:
+    """For ``type`` of argparse: a file that can be written when all is measured."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written; expected a file in a folder that is there.")
+    return path
+
+
+def device(text: str) -> str:
+    """For ``type`` of argparse: a device that this machine has."""
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not on this machine; expected cpu, or cuda where it is."
+        ) from error
+    return text
