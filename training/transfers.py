@@ -26,7 +26,7 @@ class _Network:
     @property
     def place(self) -> tuple[TrainConfig, float, str]:
         """What has to be alike to be compared: the configuration but for the activation, the share, which weights."""
-        config = replace(self.config, name="", family="relu", arguments={}, activation="", frozen=False)
+        config = replace(self.config, name="any", family="relu", arguments={}, activation="", frozen=False)
         return config, self.limit, self.entry.weights
 
     def mode(self, giver: TrainConfig, sha256: str) -> Mode | None:
