@@ -167,24 +167,30 @@ def in_words(twin: str, found: Sequence[Gain]) -> str:
 def copies_of(reports: Sequence[Report]) -> dict[str, list[str]]:
     """What the copies of the network were that attacks ran on, each with those attacks; see ``evaluate(speed=...)``."""
     found: dict[str, list[str]] = {}
-    for report in reports:
-        for settings in report.protocol.attacks:
-            for machine in report.provenance:
-                reason = str(machine.get(f"{settings} ran on", ITSELF)).rpartition("; ")[2]
-                what = reason.partition(":")[0].removeprefix("copy with ")
-                if what != ITSELF and settings.words not in found.setdefault(what, []):
-                    found[what].append(settings.words)
+    for report, i in attacks_that_count(reports):
+        settings = report.protocol.attacks[i]
+        for machine in report.provenance:
+            reason = str(machine.get(f"{settings} ran on", ITSELF)).rpartition("; ")[2]
+            what = reason.partition(":")[0].removeprefix("copy with ")
+            if what != ITSELF and settings.words not in found.setdefault(what, []):
+                found[what].append(settings.words)
     return found
 
 
 def copies_in_words(reports: Sequence[Report]) -> str:
     """One paragraph on which attacks ran on a copy of the network; empty if none did."""
-    every = {settings.words for report in reports for settings in report.protocol.attacks}
-    return " ".join(
-        f"{'All attacks' if every <= set(attacks) else 'The attacks ' + '; '.join(attacks)} searched on a copy of "
-        f"the network ({what}), after a sample of images had shown that it is as good; whether an image is broken was "
+    left = {report.protocol.attacks[i].words for report, i in attacks_that_count(reports)}
+    told: list[str] = []
+    for what, attacks in sorted(copies_of(reports).items(), key=lambda copy: len(copy[1])):
+        which = ("all other" if told else "All") if left == set(attacks) else "the" if told else "The"
+        names = "" if left == set(attacks) else f" {'; '.join(attacks)}"
+        told.append(f"{which} attacks{names} searched on a copy of the network ({what})")
+        left -= set(attacks)
+    if not told:
+        return ""
+    return (
+        f"{', and '.join(told)}, after a sample of images had shown that it is as good; whether an image is broken was "
         "decided by the network itself."
-        for what, attacks in copies_of(reports).items()
     )
 
 

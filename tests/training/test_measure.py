@@ -10,15 +10,12 @@ from safetensors.torch import load_file, save_file
 
 import sparta_hub
 from sparta_hub.artifacts import WEIGHTS, sha256_of
-from sparta_hub.evaluation._outcome_json import protocol_from_json
-from sparta_hub.evaluation._progress import read_parts
-from sparta_hub.records import read_json
 from tests.training.conftest import noise
 from training import measure as module
 from training.card import BEGIN, END, rewrite
 from training.data import in_memory
 from training.engine import train
-from training.entries import RECORDS, ROOT, read_entry, write_entry
+from training.entries import read_entry, write_entry
 from training.errors import ConfigError
 from training.measure import _check_giver, measure
 from training.parallel import World
@@ -229,17 +226,3 @@ def test_a_set_in_a_deeper_host_is_compared_site_by_site(tiny, frozen):
         state["layer1.2.act2.activation.bn2.weight"] += 1
     with pytest.raises(ConfigError, match="deeper was trained .* frozen, and stage1.block3.bn2.* is not as it is in"):
         _check_giver(config, model)
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / RECORDS / "unfinished").glob("*")), ids=lambda path: path.name)
-def test_what_is_unfinished_can_be_gone_on_with(path):
-    """Batches that are kept for the next one who measures are of the published weights and images."""
-    name = path.name.partition("-thesis-aa.json.part")[0]
-    protocol = protocol_from_json(read_json(path)["protocol"])
-    results = read_json(ROOT / "model_cards" / name / "results.json")
-    published = [protocol_from_json(report["protocol"]) for report in results["reports"]]
-    assert protocol.model == name
-    assert (protocol.weights_sha256, protocol.data_sha256) in {(p.weights_sha256, p.data_sha256) for p in published}
-    done, origins = read_parts(path.with_name(path.name.partition(".part")[0]), protocol)
-    assert 0 < len(done) < protocol.images / protocol.batch_size
-    assert all("+changes" not in origin["commit"] for origin in origins)

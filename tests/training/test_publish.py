@@ -114,6 +114,10 @@ def test_of_a_preset_that_was_measured_again_the_last_report_counts():
           "copy with 2 BatchNorms folded, bfloat16: 9 of 64 predictions differ; copy with 2 BatchNorms folded, float32:"
           " 0 of 64 flags differ, 1 may"],
          "The attacks b (steps 2), Linf 8/255 searched on a copy of the network (2 BatchNorms folded, float32), aft"),
+        (["copy with 2 BatchNorms folded, float32: 0 of 64 flags differ, 1 may", "copy with 2 BatchNorms folded, "
+          "bfloat16, compiled: 0 of 64 flags differ, 1 may"],
+         "The attacks a (steps 2), Linf 8/255 searched on a copy of the network (2 BatchNorms folded, float32), and "
+         "all other attacks searched on a copy of the network (2 BatchNorms folded, bfloat16, compiled), after a s"),
         (["the model itself: no image of the sample is right", "TypeError in a copy; the model itself"], ""),
     ],
 )  # fmt: skip
