@@ -17,6 +17,7 @@ from training.entries import read_entry
 from training.results import results_of
 from training.transfers import transfers_of
 
+AUTOATTACK = "thesis-aa (version standard), Linf 8/255"
 PGD20 = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -80,14 +81,15 @@ def test_the_cards_results_are_what_the_records_say():
 
 
 def test_the_headline_is_what_the_records_say():
-    """The first bold percentage, the clean accuracy beside it, the twin's, and the gain with its interval."""
+    """The first bold percentage, the accuracies beside it, the twin's, and the gain with its interval."""
     results = {path.parent.name: json.loads((path.parent / "results.json").read_text()) for path in CARDS}
     rows = {(name, row["attack"]): row for name, found in results.items() for row in found["evaluation"]}
-    sparta, relu = (rows[name, PGD20] for name in ("sparta-res18-cifar", "relu-res18-cifar"))
-    gain = next(gain for gain in results["sparta-res18-cifar"]["gains"] if gain["attack"] == PGD20)
+    sparta, relu = (rows[name, AUTOATTACK] for name in ("sparta-res18-cifar", "relu-res18-cifar"))
+    pgd, clean = (rows["sparta-res18-cifar", attack]["accuracy"] for attack in (PGD20, "clean"))
+    gain = next(gain for gain in results["sparta-res18-cifar"]["gains"] if gain["attack"] == AUTOATTACK)
     text = " ".join(README.split("## Eight lines")[0].split())
-    assert f"keeps **{sparta['accuracy']:.1f} %** of CIFAR-10 right under PGD-20" in text
-    assert f"({rows['sparta-res18-cifar', 'clean']['accuracy']:.1f} % clean; {sparta['images']:,} images)" in text
+    assert f"keeps **{sparta['accuracy']:.1f} %** of CIFAR-10 right under AutoAttack" in text
+    assert f"(PGD-20 {pgd:.1f} %, clean {clean:.1f} %; {sparta['images']:,} images)" in text
     assert f"its ReLU twin keeps {relu['accuracy']:.1f} %" in text
     assert f"{gain['points']:+.1f} points [{gain['low']:+.1f}, {gain['high']:+.1f}]" in text
 
