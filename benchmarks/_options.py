@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from training.errors import ConfigError
+from training.parallel import device_named
 
 
 def whole(lowest: int) -> Callable[[str], int]:
@@ -29,8 +30,8 @@ def new_file(text: str) -> Path:
 def device(text: str) -> str:
     """For ``type`` of argparse: a device that this machine has."""
     try:
-        torch.empty(0, device=text)
-    except (RuntimeError, AssertionError, ImportError) as error:
+        device_named(text)
+    except ConfigError as error:
         raise argparse.ArgumentTypeError(
             f"{text} is not on this machine; expected cpu, or cuda where it is."
         ) from error

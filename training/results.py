@@ -182,15 +182,16 @@ def copies_in_words(reports: Sequence[Report]) -> str:
     left = {report.protocol.attacks[i].words for report, i in attacks_that_count(reports)}
     told: list[str] = []
     for what, attacks in sorted(copies_of(reports).items(), key=lambda copy: len(copy[1])):
-        which = ("all other" if told else "All") if left == set(attacks) else "the" if told else "The"
-        names = "" if left == set(attacks) else f" {'; '.join(attacks)}"
-        told.append(f"{which} attacks{names} searched on a copy of the network ({what})")
+        others = "all other attacks" if told else "all attacks"
+        which = others if left == set(attacks) else f"the attacks {'; '.join(attacks)}"
+        told.append(f"{which} searched on a copy of the network ({what})")
         left -= set(attacks)
     if not told:
         return ""
+    sentence = ", and ".join(told)
     return (
-        f"{', and '.join(told)}, after a sample of images had shown that it is as good; whether an image is broken was "
-        "decided by the network itself."
+        f"{sentence[0].upper()}{sentence[1:]}, after a sample of images had shown that it is as good; whether an image "
+        "is broken was decided by the network itself."
     )
 
 
