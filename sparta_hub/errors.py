@@ -37,6 +37,20 @@ class ReportError(SpartaError):
     """A record of an evaluation is damaged, of another format, or of another evaluation than the one asked for."""
 
 
+def in_a_line(error: SpartaError | OSError) -> str:
+    """What a command tells its user. A fault that names no file of the user's is raised again, to be seen whole."""
+    if isinstance(error, SpartaError):
+        return str(error)
+    if error.filename is None:
+        raise error
+    return f"{error.filename} cannot be read or written: {error.strerror}."
+
+
+def first_words(error: Exception) -> str:
+    """The beginning of what torch says, as one line: it adds its stack, some screens long."""
+    return " ".join(str(error).split())[:200]
+
+
 def short(value: object) -> str:
     """``repr`` that cannot fill a screen: one line, as that of a network is not."""
     text = repr(value) if isinstance(value, str) else " ".join(repr(value).split())

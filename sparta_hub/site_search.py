@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sparta_hub.errors import SiteError, short
+from sparta_hub.errors import SiteError, first_words, short
 from sparta_hub.placement import Site, check_placement, select
 
 POST_ADD = {  # timm's block -> (its activation after the residual addition, the convolution that says the channels)
@@ -199,7 +199,7 @@ def _observe(host: nn.Module, paths: Mapping[str, nn.Module]) -> dict[str, list[
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise SiteError(
             f"{type(host).__name__} fails on one black image {tuple(image.shape)}, which is to tell the channels: "
-            f"{' '.join(str(error).split())[:200]} Use an elementwise family, which needs none; or say which images "
+            f"{first_words(error)} Use an elementwise family, which needs none; or say which images "
             "the network takes: model.pretrained_cfg = {'input_size': (3, 32, 32)}."
         ) from error
     finally:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sparta_hub.errors import SpartaError
+from sparta_hub.errors import SpartaError, in_a_line
 
 
 class ConfigError(SpartaError):
@@ -24,11 +24,7 @@ def answered(command: str) -> Iterator[None]:
     """Turns our errors, files that cannot be read or written, and Ctrl-C, into one line on standard error."""
     try:
         yield
-    except SpartaError as error:
-        sys.exit(f"{command}: {error}")
-    except OSError as error:
-        if error.filename is None:  # no file of the user's: somebody should see where it comes from
-            raise
-        sys.exit(f"{command}: {error.filename} cannot be read or written: {error.strerror}.")
+    except (SpartaError, OSError) as error:
+        sys.exit(f"{command}: {in_a_line(error)}")
     except KeyboardInterrupt:
         sys.exit(f"{command}: interrupted.")

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from sparta_hub.errors import first_words
 from sparta_hub.seeds import derived_seed
 from sparta_hub.small_maps import has_matrix_unit, use_products
 from training.config import TrainConfig
@@ -124,7 +125,7 @@ def check_sees(config: TrainConfig, model: nn.Module, x: Tensor) -> None:
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise ConfigError(
             f"{config.host} fails on the images {tuple(x.shape[1:])} of {config.dataset}: "
-            f"{' '.join(str(error).split())[:200]} Expected a host that takes their size, such as --set "
+            f"{first_words(error)} Expected a host that takes their size, such as --set "
             "host=resnet18_cifar."
         ) from error
     finally:

@@ -17,7 +17,7 @@ from sparta_hub.activations._relu_smooth_backward import ReluSmoothBackward
 from sparta_hub.activations._smooth_relu import SmoothRelu
 from sparta_hub.activations._sparta import Sparta
 from sparta_hub.activations._swish_relu import SwishRelu
-from sparta_hub.errors import SpecError, short
+from sparta_hub.errors import SpecError, first_words, short
 
 _SAT = "Xie et al. 2020, arXiv:2006.14536"
 _DYNAMIC = "Chen et al. 2020, arXiv:2003.10027"
@@ -79,8 +79,7 @@ def build(name: str, channels: int | None = None, arguments: Mapping[str, Argume
     try:
         return family.make(channels, **arguments) if family.per_channel else family.make(**arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        why = " ".join(str(error).split())[:200]  # torch adds its stack, some screens long
-        raise SpecError(f"{name} cannot be made with {str(arguments)[:200]}: {why}") from error
+        raise SpecError(f"{name} cannot be made with {str(arguments)[:200]}: {first_words(error)}") from error
 
 
 def check_arguments(name: str, arguments: Mapping[str, Argument]) -> None:

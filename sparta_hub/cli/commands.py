@@ -13,7 +13,7 @@ from sparta_hub.cli.diagnose import diagnose_command
 from sparta_hub.cli.eval import eval_command
 from sparta_hub.cli.hub import COMMANDS
 from sparta_hub.cli.options import JSON, at_home
-from sparta_hub.errors import SpartaError
+from sparta_hub.errors import SpartaError, in_a_line
 
 if TYPE_CHECKING:
     from sparta_hub.hub import Info
@@ -30,13 +30,8 @@ class _Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except SpartaError as error:
-            click.echo(f"sparta-hub: {error}", err=True)
-            sys.exit(1)
-        except OSError as error:
-            if error.filename is None:  # no file of the user's: somebody should see where it comes from
-                raise
-            click.echo(f"sparta-hub: {error.filename} cannot be read or written: {error.strerror}.", err=True)
+        except (SpartaError, OSError) as error:
+            click.echo(f"sparta-hub: {in_a_line(error)}", err=True)
             sys.exit(1)
 
 

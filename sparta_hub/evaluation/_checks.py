@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from sparta_hub.attacks.gradient import device_of
 from sparta_hub.data import Images
-from sparta_hub.errors import AttackError, DataError, short
+from sparta_hub.errors import AttackError, DataError, first_words, short
 from sparta_hub.evaluation._batch import logits_of
 
 
@@ -45,7 +45,7 @@ def first_logits(model: nn.Module, data: Images) -> Tensor:
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise AttackError(
             f"The model fails on the first image {tuple(image.shape)} of {data.name}: "
-            f"{' '.join(str(error).split())[:200]}. Expected one that takes images of this size in [0, 1], as float32."
+            f"{first_words(error)}. Expected one that takes images of this size in [0, 1], as float32."
         ) from error
     if logits.isnan().all():
         raise AttackError("All logits of the first image are NaN: the model gives no numbers. Look at its weights.")
