@@ -1,22 +1,10 @@
 """What the command lines of the benchmarks share: a mistake is answered before anything is measured, and not after."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from training.errors import ConfigError
 from training.parallel import device_named
-
-
-def whole(lowest: int) -> Callable[[str], int]:
-    """For ``type`` of argparse: a whole number, ``lowest`` or more."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"{text} is no number for it; expected {lowest} or more.")
-        return int(text)
-
-    return read
 
 
 def new_file(text: str) -> Path:

@@ -27,6 +27,7 @@ from sparta_hub.hosts import create_host
 from sparta_hub.provenance import provenance
 from sparta_hub.surgery import inject
 from training.errors import answered
+from training.precision import without_bfloat16
 from training.step import COMPILE_MODES
 
 PASSES = ("train", "input_gradient", "inference")
@@ -194,15 +195,6 @@ def table(rows: list[Row], setting: Setting) -> str:
     return "\n".join(lines)
 
 
-def skip_reason(device: str, precision: str) -> str | None:
-    """Why this precision cannot be timed here, or None."""
-    if precision == "bf16" and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return "this CPU has no bf16 that oneDNN supports"
-    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
-        return "this GPU has no bf16"
-    return None
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -239,7 +231,7 @@ def main() -> None:
     results = []
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         for kind in ("fp32", "bf16"):
-            if reason := skip_reason(device, kind):
+            if kind == "bf16" and (reason := without_bfloat16(torch.device(device))):
                 sys.stdout.write(f"{device}, {kind}: skipped, {reason}.\n\n")
                 continue
             for compiled in (None, args.compile) if args.compile else (None,):

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from _options import device, new_file, whole
-from activation_overhead import Setting, seconds, skip_reason
+from activation_overhead import Setting, seconds
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,6 +34,7 @@ from sparta_hub.provenance import provenance
 from training.config import TrainConfig
 from training.models import make_model
 from training.parallel import World
+from training.precision import without_bfloat16
 from training.schedules import factor
 from training.step import COMPILE_MODES, Length, assemble, train_step
 
@@ -230,7 +231,7 @@ def main() -> None:
     args = parse()
     if args.threads:
         torch.set_num_threads(args.threads)
-    reason = skip_reason(args.device, "bf16")
+    reason = without_bfloat16(torch.device(args.device))
     if reason:
         print(f"fp32 for both: {reason}.")
     clock = "wall" if args.device == "cuda" else args.clock

@@ -18,7 +18,7 @@ from torch import nn
 from sparta_hub.artifacts import WEIGHTS, read_artifact, sha256_of
 from sparta_hub.attacks import pgd
 from sparta_hub.cli.attacks import make_attacks
-from sparta_hub.cli.options import at_home
+from sparta_hub.cli.options import at_home, whole
 from sparta_hub.data import load_images
 from sparta_hub.evaluation import SAMPLE, Attack, Speed, evaluate
 from sparta_hub.hub import info, load
@@ -232,22 +232,15 @@ def main() -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of everything that measures."""
-    parser.add_argument("--count", type=whole, default=1000, help="test images to measure on")
+    parser.add_argument("--count", type=whole(1), default=1000, help="test images to measure on")
     parser.add_argument("--weights", choices=("best", "last"), default="best", help="of a run")
     parser.add_argument("--attack", action="append", default=[], metavar="NAME",
                         help="attack or preset, such as thesis-aa; may be repeated; PGD-20 by default")  # fmt: skip
     parser.add_argument("--fast", action="store_true", help="attack a faster copy where it proves as good")
     parser.add_argument("--compile", action="store_true", help="compile that copy: for AutoAttack")
-    parser.add_argument("--sample", type=whole, help=f"images that --fast compares copies on; {SAMPLE} by default")
+    parser.add_argument("--sample", type=whole(1), help=f"images that --fast compares copies on; {SAMPLE} by default")
     parser.add_argument("--out", type=Path, metavar="FILE", help="an interrupted evaluation goes on from there")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-
-
-def whole(text: str) -> int:
-    """A number of images; argparse shows the message of what is none."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of images; expected 1 or more.")
-    return int(text)
 
 
 def speed_of(options: argparse.Namespace) -> Speed:

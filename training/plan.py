@@ -17,6 +17,7 @@ from training.config import TrainConfig
 from training.data import open_data
 from training.models import make_model
 from training.parallel import World
+from training.precision import slow_precision
 from training.step import Length, Parts, assemble, check_sees, length_of, train_step
 from training.validation import STEPS
 
@@ -90,6 +91,7 @@ class Plan:
         sites: where the activations stand.
         per_epoch, steps: optimiser steps.
         missing: what has to be got before it can run, and how.
+        slow: what makes it slower here than it need be, and what to type; None where nothing does.
         cost: of a usual step; None if it was not measured.
     """
 
@@ -102,6 +104,7 @@ class Plan:
     per_epoch: int
     steps: int
     missing: tuple[str, ...]
+    slow: str | None
     cost: Cost | None
 
     @property
@@ -141,6 +144,7 @@ class Plan:
                 ("estimate", f"{_duration(self.seconds or 0)}, of it at most {_duration(self.validation_seconds)} of "
                              f"validation; {_size(cost.memory)} of memory{' for so few' if scaled else ''}"),
             ]  # fmt: skip
+        rows += [("slow", self.slow)] if self.slow else []
         rows += [("missing", text) for text in self.missing]
         return "\n".join(f"{name:<11}{text}" for name, text in rows)
 
@@ -189,7 +193,8 @@ def plan(config: TrainConfig, device: torch.device, *, limit: float = 1.0, measu
     cost = _measure(built, data, World(device), length) if measure else None
     return Plan(
         config, hardware(device), data, parameters, parameters.host if config.frozen else parameters.total,
-        tuple(site.site for site in status(model)), per_epoch, length.steps, tuple(missing), cost,
+        tuple(site.site for site in status(model)), per_epoch, length.steps, tuple(missing),
+        slow_precision(config, device), cost,
     )  # fmt: skip
 
 

@@ -64,6 +64,8 @@ def publish(
     if not (comparison or twin):
         raise ConfigError("A card says how the set does beside its twin: --twin NAME, or --comparison that has none.")
     check_repo(f"{NAMESPACE}/{name}")  # before it becomes a path
+    if twin == name:
+        raise ConfigError(f"--twin is {twin}, the set itself; expected the network of ReLU that was trained like it.")
     beside = [read_entry(root, twin)] if twin else []
     found = read_run(run, which)
     config, model = found.config, found.model

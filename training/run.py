@@ -25,6 +25,7 @@ from training.data import open_data  # noqa: E402
 from training.engine import Options, train  # noqa: E402
 from training.errors import ConfigError, answered  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
+from training.precision import slow_precision  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.settings import changed, from_json  # noqa: E402
 from training.step import COMPILE_MODES  # noqa: E402
@@ -93,6 +94,8 @@ def _run(options: argparse.Namespace) -> None:
 
         print(plan(config, world.device, limit=limit))
         return
+    if world.speaks and (slow := slow_precision(config, world.device)):
+        print(f"training.run: {slow}", file=sys.stderr)
     stop = Stop(None if options.time_budget is None else STARTED + options.time_budget)
     with stop.signals():
         data = open_data(config, world, limit=limit, workers=options.workers)
@@ -109,11 +112,11 @@ def _run(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Raise ``ConfigError`` for the value of an option that nothing can be done with."""
-    out = options.out or Path()
+    out, cores = options.out or Path(), os.cpu_count() or 1
     for name, fine, expected in (
         ("limit", options.limit is None or 0 < options.limit <= 1, "a share above 0 and up to 1, such as 0.01"),
         ("time_budget", options.time_budget is None or options.time_budget >= 0, "0 seconds or more"),
-        ("threads", options.threads is None or options.threads >= 1, "1 or more"),
+        ("threads", options.threads is None or 1 <= options.threads <= cores, f"1 to {cores}, the cores of this machine"),
         ("workers", options.workers >= 0, "0 or more"),
         ("max_shard_mb", options.max_shard_mb is None or 0 < options.max_shard_mb < math.inf, "more than 0 MB"),
         ("checkpoint_every", options.checkpoint_every >= 0, "0 seconds or more"),

@@ -42,7 +42,7 @@ def make_attacks(
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise AttackError(f"{twice[0]} is named twice; expected each attack once.")
     if "cw" in names and norm != "l2":
-        raise AttackError("cw expects --norm l2; for the L∞ form take cw_linf.")
+        raise AttackError("cw attacks in L2, which --norm l2 of sparta-hub eval gives it; in L∞ take cw_linf.")
     norm_or_usual = norm or "linf"
     threat = ThreatModel.parse(eps or USUAL[norm_or_usual], norm=norm_or_usual, targeted=targeted)
     given: dict[str, Argument] = {"steps": steps, "step_size": _number("step size", step_size), "restarts": restarts}

@@ -1,7 +1,8 @@
 """Options that several commands share. Light, so that the command line starts at once."""
 
+import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -22,6 +23,17 @@ WEIGHTS = click.option(
     "--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="All weights of --model."
 )
 _HOME = re.compile(r"^([\w.-]+=)?~(?=/|$)")
+
+
+def whole(lowest: int) -> Callable[[str], int]:
+    """For ``type`` of argparse: a whole number, ``lowest`` or more."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text} is no number for it; expected {lowest} or more.")
+        return int(text)
+
+    return read
 
 
 def at_home(words: Sequence[str]) -> list[str]:

@@ -100,12 +100,13 @@ def test_other_images_than_before_are_refused_before_they_are_measured(root, giv
 
 def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
     measure(root, run(root, place["relu"]), count=4)
+    first = json.loads((root / "r/training.json").read_text())
     twice = measure(root, str(root / "r"), count=4, attacks=["fgsm"])
     assert (twice.training, twice.evaluations) == ("r-seed7.json", ("r-seed7.json", "r-seed7-2.json"))
     shutil.rmtree(root / "r")
     record = Path(run(root, place["relu"])) / "training.json"
     found = json.loads(record.read_text())
-    record.write_text(json.dumps(found | {"seconds": found["seconds"] + 1}))  # else it may be the first to the tenth
+    record.write_text(json.dumps(found | {"seconds": first["seconds"] + 1}))  # else it may be the first to the tenth
     again = measure(root, str(root / "r"), count=4)
     assert (again.training, again.evaluations) == ("r-seed7-2.json", ("r-seed7-3.json",))
     assert read_entry(root, "r-seed7") == again
