@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import torch
-from _options import new_file, whole
+from _options import new_file
 
+from sparta_hub.cli.options import whole
 from sparta_hub.provenance import provenance
 
 IMPORT = """

@@ -1,11 +1,11 @@
 """What was measured where an activation set was put into other networks, or trained on other data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from sparta_hub.errors import ArtifactError
-from sparta_hub.evaluation import Accuracy, Gain, gain_cell, read_gain
+from sparta_hub.evaluation import Accuracy, Gain, SeedGain, gain_cell, gains_over_seeds, read_gain
 
 Mode = Literal["frozen", "weights", "tuned", "joint", "relu"]
 IN_WORDS: Mapping[str, str] = {
@@ -66,6 +66,17 @@ def as_table(rows: Iterable[Transfer]) -> list[tuple[str, ...]]:
         for row in rows
     ]  # fmt: skip
     return [head, *lines]
+
+
+def over_seeds(rows: Iterable[Transfer]) -> Iterator[tuple[Transfer, tuple[SeedGain, ...]]]:
+    """Networks that differ in their seed alone, by the first of them, with what they gain over ReLU in the mean."""
+    groups: dict[tuple[Any, ...], list[Transfer]] = {}
+    for row in rows:
+        place = (row.source, row.host, row.dataset, row.mode, row.recipe, row.epochs, row.threat)
+        groups.setdefault(place, []).append(row)
+    for group in groups.values():
+        if found := gains_over_seeds({row.seed: row.gains for row in group if row.gains}):
+            yield group[0], found
 
 
 def read_transfers(value: Any) -> tuple[Transfer, ...]:

@@ -8,8 +8,8 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 MISTAKES = {
     "--json": ("nowhere/x.json", "nowhere/x.json cannot be written; expected a file in a folder that is there."),
-    "--repeats": ("0", "argument --repeats: 0 is no number for it; expected 1 or more."),
-    "--batch": ("-1", "argument --batch: -1 is no number for it; expected 1 or more."),
+    "--repeats": ("0", "argument --repeats: expected a whole number, 1 or more, and not 0."),
+    "--batch": ("-1", "argument --batch: expected a whole number, 1 or more, and not -1."),
     "--device": ("fpga", "argument --device: fpga is not on this machine; expected cpu, or cuda where it is."),
 }
 OPTIONS = {

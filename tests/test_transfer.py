@@ -8,7 +8,7 @@ import pytest
 from sparta_hub.cards import transfer_table
 from sparta_hub.errors import ArtifactError
 from sparta_hub.evaluation import Accuracy, Gain
-from sparta_hub.transfer import Transfer, read_transfers
+from sparta_hub.transfer import Transfer, over_seeds, read_transfers
 
 CLEAN, PGD = Accuracy(54.0, 50.9, 57.1, 540, 1000), Accuracy(37.0, 34.1, 40.0, 370, 1000)
 FROZEN = Transfer(
@@ -39,6 +39,21 @@ def test_the_table():
         "| sparta-a | resnet34_cifar | cifar10 | ReLU | 0 | 54.0 % [50.9, 57.1] | – | not measured | – |",
     ]
     assert transfer_table([]) == ""
+
+
+def test_networks_that_differ_in_their_seed_alone_have_a_mean_below_the_table():
+    again = replace(FROZEN, seed=1, gains=(replace(FROZEN.gains[0], points=2.0), replace(FROZEN.gains[1], points=-3.5)))
+    others = [replace(again, mode="tuned"), replace(again, epochs=9.0), replace(again, recipe="other"), RELU]
+    (found,) = over_seeds([FROZEN, again, *others, replace(RELU, seed=1)])
+    assert (found[0], [(gain.attack, gain.points) for gain in found[1]]) == (FROZEN, [("clean", 1.5), ("pgd", -2.5)])
+    table, head, lines = transfer_table([FROZEN, *others, again]).split("\n\n")
+    assert len(table.splitlines()) == 2 + 6
+    assert head.startswith("Means of the gains over ReLU of networks that differ in their seed alone")
+    assert lines.startswith("- sparta-a, frozen, in resnet34_cifar on cifar10, over seeds 0, 1: clean +1.5 points ["), (
+        lines
+    )
+    assert "; pgd -2.5 points [" in lines
+    assert "in the mean of -1.5, -3.5." in lines
 
 
 def test_text_of_a_stranger_stays_in_its_cell():

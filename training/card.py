@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,9 +52,9 @@ def matrix(root: Path) -> str:
     return transfer_table(rows) or "Nothing was transferred yet."
 
 
-def refresh(root: Path) -> None:
-    """After a new evaluation: the cards of all sets that were recorded."""
-    recorded = {entry.name for entry in entries(root)}
+def refresh(root: Path, *, but: Collection[str] = ()) -> None:
+    """After a new evaluation: the cards of all sets that were recorded, ``but`` these."""
+    recorded = {entry.name for entry in entries(root)} - {*but}
     rewrite(root, [name for name in published(root) if name in recorded])
 
 

@@ -30,9 +30,9 @@ from training.checkpoints import NAME as CHECKPOINT
 from training.config import TrainConfig
 from training.entries import EVALUATIONS, RECORDS, ROOT, Entry, entries, read_entry, read_record, write_entry
 from training.errors import ConfigError, answered
+from training.figures import reports_of
 from training.parallel import device_named
 from training.records import RECORD, keep
-from training.results import reports_of
 from training.settings import from_json, trained
 from training.weights import read_weights
 

@@ -21,6 +21,8 @@ from training.errors import ConfigError, answered
 from training.measure import add_options, check_evaluation, evaluation_of, read_run, speed_of
 from training.records import keep
 from training.results import OVERHEADS
+from training.settings import trained
+from training.twins import Place, check_twin, left_behind, network_of
 
 
 def publish(
@@ -57,7 +59,8 @@ def publish(
         attacks, device, speed, sample, out: see ``training.measure.evaluation_of``.
 
     Raises:
-        ConfigError: the card would lack something, or the twin was measured on another number of images.
+        ConfigError: the card would lack something, or the twin was trained otherwise or measured on another number of
+            images. If it is ``name`` itself that is a twin, and does not fit any more, that other card stays.
         NameNotFoundError: ``name`` cannot be that of a repository.
         ReportError: the twin was measured otherwise.
     """
@@ -74,6 +77,8 @@ def publish(
             f"A card says what {config.family} costs: --overhead FILE of {OVERHEADS}, as "
             "benchmarks/activation_overhead.py --json writes it."
         )
+    if twin:
+        check_twin(name, Place.of(*trained(found.record), found.weights), network_of(root, beside[0]))
     check_evaluation(root, config, count=count, attacks=attacks, device=device, beside=beside)
     folder = root / "model_cards" / name
     for old in (RESULTS, CARD):  # of an earlier publication: both are written anew below
@@ -85,7 +90,7 @@ def publish(
     write_entry(root, Entry(name, training, (kept,), found.weights, remark=remark, comparison=comparison, twin=twin,
                             overhead=overhead))  # fmt: skip
     register(root, name)  # so that the cards find the new weights
-    refresh(root)
+    refresh(root, but=left_behind(root, name))
     return folder
 
 
@@ -107,6 +112,8 @@ def main() -> None:
                          overhead=options.overhead, which=options.weights, attacks=options.attack,
                          device=options.device, speed=speed_of(options), sample=options.sample or SAMPLE,
                          out=options.out)  # fmt: skip
+        for other, reason in left_behind(ROOT, options.name).items():
+            print(f"The card of {other} stays as it was: {reason}", file=sys.stderr)
     print(folder / RESULTS)
 
 

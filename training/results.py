@@ -1,43 +1,22 @@
 """``results.json`` from the records alone: what was measured of a network, beside its twin, and in other places."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sparta_hub.diagnostics import QUICK, Diagnosis
-from sparta_hub.evaluation import Accuracy, Flags, Gain, Report, attacks_that_count, check_same_images, paired_gain
+from sparta_hub.evaluation import Accuracy, Gain, Report, SeedGain, attacks_that_count, gains_over_seeds
 from sparta_hub.hosts import create_host
-from sparta_hub.threat import ThreatModel
 from training.config import TrainConfig
-from training.entries import DIAGNOSES, EVALUATIONS, RECORDS, Entry, read_entry, read_record
+from training.entries import DIAGNOSES, RECORDS, Entry, read_record
 from training.errors import ConfigError
+from training.figures import Figure, figures, reports_of
 from training.settings import from_json
+from training.twins import gains_by_seed
 
 OVERHEADS = Path("benchmarks/records")
-WORST = "worst case of each image"
 ITSELF = "the model itself"  # how the reason for a choice ends where no copy was as good
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What every image did under one attack (``clean`` without), with where that comes from.
-
-    Args:
-        attack: in words.
-        flags: which images were right, and withstood it.
-        seconds: that it took.
-        report: where it was measured.
-        threat: of the attack; None without.
-        worst_of: the attacks whose worst for each image it is, if it is no single attack.
-    """
-
-    attack: str
-    flags: Flags
-    seconds: float
-    report: Report
-    threat: ThreatModel | None = None
-    worst_of: frozenset[str] = frozenset()
 
 
 def results_of(root: Path, entry: Entry) -> dict[str, Any]:
@@ -48,68 +27,25 @@ def results_of(root: Path, entry: Entry) -> dict[str, Any]:
     """
     record = read_record(root / RECORDS / entry.training)
     reports = reports_of(root, entry)
-    gains = gains_over(reports, reports_of(root, read_entry(root, entry.twin))) if entry.twin else []
+    by_seed = gains_by_seed(root, entry) if entry.twin else {}
+    gains, seeds = by_seed.get(record["config"]["seed"], []), gains_over_seeds(by_seed)
     results = {
         "training": training_row(from_json(record["config"]), record) | {"weights": entry.weights},
         "evaluation": [_row(figure) for figure in figures(reports)],
         "copies": copies_in_words(reports),
         "remark": entry.remark,
-        "comparison": in_words(entry.twin, gains) if gains else entry.comparison,
+        "comparison": in_words(entry.twin, gains, seeds) if gains else entry.comparison,
         "gains": [{"twin": entry.twin, **asdict(gain)} for gain in gains],
         "reports": [report.to_json() for report in reports],
     }
+    if seeds:
+        results["gains_over_seeds"] = [gain.to_json() for gain in seeds]
     if entry.overhead:
         results["overhead"] = overhead_of(root, entry.overhead, from_json(record["config"]))
     if entry.diagnosis:
         found = Diagnosis.from_json(read_record(root / DIAGNOSES / entry.diagnosis))
         results["diagnosis"] = diagnosis_in_words(found)
     return results
-
-
-def reports_of(root: Path, entry: Entry) -> list[Report]:
-    """The evaluations of an entry.
-
-    Raises:
-        ConfigError: there are none, or of different weights or images.
-    """
-    reports = [Report.from_json(read_record(root / EVALUATIONS / name)) for name in entry.evaluations]
-    if len({(r.protocol.weights_sha256, r.protocol.data_sha256) for r in reports}) != 1:
-        raise ConfigError(
-            f"{entry.name} has evaluations {', '.join(entry.evaluations) or '(none)'}; expected one or more, all of "
-            "the same weights and images."
-        )
-    return reports
-
-
-def figures(reports: Sequence[Report]) -> list[Figure]:
-    """Clean, every attack that counts, and the worst case under each threat that has several attacks."""
-    attacked = []
-    for report, i in attacks_that_count(reports):
-        settings, seconds = report.protocol.attacks[i], report.outcome.attacks[i].seconds
-        attacked.append(Figure(settings.words, report.robust_flags(i), seconds, report, settings.threat))
-    alike = [[f for f in attacked if f.threat == threat] for threat in dict.fromkeys(f.threat for f in attacked)]
-    worst = [_worst(found) for found in alike if len(found) > 1]
-    return [Figure("clean", reports[0].outcome.correct, 0.0, reports[0]), *attacked, *worst]
-
-
-def _worst(found: Sequence[Figure]) -> Figure:
-    """Which images withstood all attacks of one threat."""
-    flags = tuple(all(each) for each in zip(*(figure.flags for figure in found), strict=True))
-    first, names = found[0], frozenset(figure.attack for figure in found)
-    return Figure(f"{WORST}, {first.threat}", flags, 0.0, first.report, first.threat, names)
-
-
-def gains_over(own: Sequence[Report], other: Sequence[Report]) -> list[Gain]:
-    """What one network gains over another under each attack that both were measured with.
-
-    Raises:
-        ReportError: they were not measured on the same images, with the same batches and seed.
-    """
-    mine, theirs = figures(own), {(figure.attack, figure.worst_of): figure for figure in figures(other)}
-    pairs = [(one, theirs[key]) for one in mine if (key := (one.attack, one.worst_of)) in theirs]
-    for one, two in pairs:
-        check_same_images(one.report, two.report)
-    return [paired_gain(one.attack, one.flags, two.flags) for one, two in pairs]
 
 
 def overhead_of(root: Path, name: str, config: TrainConfig) -> dict[str, Any]:
@@ -155,12 +91,18 @@ def training_row(config: TrainConfig, record: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def in_words(twin: str, found: Sequence[Gain]) -> str:
-    """One paragraph on what the column of gains is, whichever of the two is ahead."""
+def in_words(twin: str, found: Sequence[Gain], seeds: Sequence[SeedGain]) -> str:
+    """One paragraph on what the column of gains is, whichever of the two is ahead, and on those of other seeds."""
+    if seeds:
+        pairs = ", ".join(map(str, seeds[0].seeds))
+        told = "; ".join(f"{gain.attack} {gain}" for gain in seeds)
+        last = f"pairs of networks that were trained so with seeds {pairs} differ by: {told} (intervals over seeds)."
+    else:
+        last = "two seeds of one recipe can differ by more, so one pair proves little."
     return (
         f"Gain is the difference to its ReLU twin `{twin}` (same recipe, seed and budget) on the same "
         f"{found[0].images:,} images, image by image, in points with its 95 % interval; + is ahead. The intervals are "
-        "those of these two networks; two seeds of one recipe can differ by more, so one pair proves little."
+        f"those of these two networks; {last}"
     )
 
 

@@ -116,7 +116,11 @@ def _check(options: argparse.Namespace) -> None:
     for name, fine, expected in (
         ("limit", options.limit is None or 0 < options.limit <= 1, "a share above 0 and up to 1, such as 0.01"),
         ("time_budget", options.time_budget is None or options.time_budget >= 0, "0 seconds or more"),
-        ("threads", options.threads is None or 1 <= options.threads <= cores, f"1 to {cores}, the cores of this machine"),
+        (
+            "threads",
+            options.threads is None or 1 <= options.threads <= cores,
+            f"1 to {cores}, the cores there are",
+        ),
         ("workers", options.workers >= 0, "0 or more"),
         ("max_shard_mb", options.max_shard_mb is None or 0 < options.max_shard_mb < math.inf, "more than 0 MB"),
         ("checkpoint_every", options.checkpoint_every >= 0, "0 seconds or more"),

@@ -14,6 +14,7 @@ from sparta_hub.cards._templates import (
     HUB_IDS,
     INSTALL,
     LICENCES,
+    MEANS,
     NO_AUTOATTACK,
     NO_COST,
     NO_DIAGNOSIS,
@@ -28,7 +29,7 @@ from sparta_hub.cards._templates import (
 from sparta_hub.errors import ArtifactError
 from sparta_hub.evaluation import attack_name, gain_cell, read_gain
 from sparta_hub.spec import ArtifactConfig
-from sparta_hub.transfer import IN_WORDS, Transfer, as_table, read_transfers
+from sparta_hub.transfer import IN_WORDS, Transfer, as_table, over_seeds, read_transfers
 
 
 def plain_card(repo: str, config: ArtifactConfig, *, values: int) -> str:
@@ -208,12 +209,19 @@ def _copies(rows: Sequence[Transfer]) -> str:
 
 
 def transfer_table(rows: Iterable[Transfer]) -> str:
-    """Transfers as a Markdown table; empty if there are none."""
+    """Transfers as a Markdown table, with the means over seeds below it; empty if there are none."""
+    rows = list(rows)
     head, *lines = as_table(rows) or [()]
     if not lines:
         return ""
+    means = [
+        f"- {text(row.source)}, {text(IN_WORDS[row.mode])}, in {text(row.host)} on {text(row.dataset)}, over seeds "
+        f"{', '.join(map(str, gains[0].seeds))}: {'; '.join(f'{text(gain.attack)} {gain}' for gain in gains)}."
+        for row, gains in over_seeds(rows)
+    ]
     own = [(*map(text, line[:3]), *line[3:]) for line in lines]  # names may be a stranger's, figures are ours
-    return _markdown([tuple(map(text, head)), ("---",) * len(head), *own])
+    table = _markdown([tuple(map(text, head)), ("---",) * len(head), *own])
+    return "\n\n".join([table, *(["\n".join([MEANS, "", *means])] if means else [])])
 
 
 def _markdown(lines: Iterable[Iterable[str]]) -> str:

@@ -138,6 +138,8 @@ TRANSFER = (
     "gains over ReLU in points and image by image, both with 95 % intervals."
 )
 
+MEANS = "Means of the gains over ReLU of networks that differ in their seed alone, with 95 % intervals over seeds:"
+
 NO_TRANSFER = "Not measured yet."
 
 NO_DIAGNOSIS = (

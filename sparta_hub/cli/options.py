@@ -30,7 +30,7 @@ def whole(lowest: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"{text} is no number for it; expected {lowest} or more.")
+            raise argparse.ArgumentTypeError(f"expected a whole number, {lowest} or more, and not {text}.")
         return int(text)
 
     return read

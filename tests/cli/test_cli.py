@@ -165,7 +165,10 @@ def test_eval_of_the_attack_of_the_papers(artifact, images):
         (("--attack", "fgsm", "--restarts", 2), "--restarts means nothing to fgsm; leave it out"),
         (("--attack", "sparta-pgd-10", "--eps", "8/255"), "sparta-pgd-10 has its own threat model; leave out"),
         (("--attack", "sparta-pgd-10", "--steps", 5), "--steps means nothing to sparta-pgd-10"),
-        (("--attack", "pgd", "--attack", "cw"), "cw attacks in L2, which --norm l2 of sparta-hub eval gives it; in L∞ take cw_linf."),
+        (
+            ("--attack", "pgd", "--attack", "cw"),
+            "cw attacks in L2, which --norm l2 of sparta-hub eval gives it; in L∞ take cw_linf.",
+        ),
         (("--step-size", "tiny"), "step size is 'tiny'; expected a fraction such as 1/255"),
         (("--weights", "{images}/gtsrb.npz"), "--weights needs the network that they belong to"),
         (("--model", "resnet10t", "--weights", "{images}/gtsrb.npz"), "is not a readable safetensors file"),

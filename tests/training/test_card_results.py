@@ -13,8 +13,9 @@ from sparta_hub.threat import ThreatModel
 from tests.training.conftest import HOST
 from training.entries import EVALUATIONS, RECORDS, Entry, write_entry
 from training.errors import ConfigError
+from training.figures import reports_of
 from training.records import keep
-from training.results import OVERHEADS, overhead_of, reports_of, results_of
+from training.results import OVERHEADS, overhead_of, results_of
 from training.settings import to_json
 
 SMALL, LARGE = ThreatModel(), ThreatModel("linf", 16 / 255, targeted=True)
@@ -28,6 +29,11 @@ def report(correct, *attacks, weights="w", data="d", hardware="a machine", seed=
     settings = tuple(AttackSettings(name, threat, {}) for name, threat, *_ in attacks)
     protocol = Protocol("m", "noise", len(right), 10, 4, seed, False, "exact", settings, weights, "", data)
     return Report(protocol, Outcome(right, tallies), ({"hardware": hardware},))
+
+
+def plain(config):
+    """The same with ReLU."""
+    return replace(config, family="relu", arguments={})
 
 
 def record(root, tiny, name, *reports, **more):
@@ -86,7 +92,7 @@ def test_every_row_has_the_figure_the_interval_and_the_origin_of_its_own_attack(
 
 
 def test_gains_are_those_over_the_twin_and_not_the_twins(tmp_path, tiny):
-    record(tmp_path, tiny, "relu", report("xxxx", ("a", SMALL, "xx--", 0.0)), comparison="c")
+    record(tmp_path, plain(tiny), "relu", report("xxxx", ("a", SMALL, "xx--", 0.0)), comparison="c")
     entry = record(tmp_path, tiny, "mine", report("xxx-", ("a", SMALL, "----", 0.0)), twin="relu", comparison="c")
     results = results_of(tmp_path, entry)
     keys = ("twin", "attack", "points", "first_alone", "second_alone")
@@ -95,6 +101,48 @@ def test_gains_are_those_over_the_twin_and_not_the_twins(tmp_path, tiny):
         ("relu", "a, Linf 8/255", 25.0, 2, 1),
     ]
     assert results["comparison"].startswith("Gain is the difference to its ReLU twin `relu` (same recipe, seed and")
+    assert results["comparison"].endswith("two seeds of one recipe can differ by more, so one pair proves little.")
+    assert "gains_over_seeds" not in results
+
+
+def test_pairs_of_other_seeds_stand_on_the_card_in_the_mean(tmp_path, tiny):
+    """Those that were trained like it and like its twin, and none that were not."""
+    record(tmp_path, plain(tiny), "relu", report("xxxx", ("a", SMALL, "xx--", 0.0)), comparison="c")
+    entry = record(
+        tmp_path, tiny, "mine", report("xxx-", ("a", SMALL, "----", 0.0), ("b", SMALL, "----", 0.0)), twin="relu"
+    )
+    for seed, right in ((4, "xxx-"), (5, "xx--")):
+        record(tmp_path, replace(plain(tiny), seed=seed), f"relu-{seed}", report("xxxx", ("a", SMALL, "----", 0.0)))
+        record(tmp_path, replace(tiny, seed=seed), f"mine-{seed}", report(right, ("a", SMALL, "----", 0.0)))
+    for name, change in {
+        "alone": {"seed": 9},
+        "longer": {"epochs": 3.0},
+        "other": {"arguments": {"hidden": 4}},
+    }.items():
+        record(tmp_path, replace(tiny, **change), name, report("----", ("a", SMALL, "----", 0.0)))
+    record(tmp_path, replace(plain(tiny), epochs=3.0), "longer-relu", report("xxxx", ("a", SMALL, "----", 0.0)))
+    results = results_of(tmp_path, entry)
+    assert [(row["attack"], row["seeds"], row["each"], row["points"]) for row in results["gains_over_seeds"]] == [
+        ("clean", [3, 4, 5], [-25.0, -25.0, -50.0], -33.33),
+        ("a, Linf 8/255", [3, 4, 5], [25.0, -25.0, -50.0], -16.67),
+    ]
+    assert (
+        "pairs of networks that were trained so with seeds 3, 4, 5 differ by: clean -33.3 points ["
+        in results["comparison"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"epochs": 3}, "were not trained alike: epochs is 3 there and 2 here. Expected the same"),
+     ({"seed": 4}, "were not trained alike: seed is 4 there and 3 here. Expected the same"),
+     ({"family": "silu"}, "twin has silu; expected the --twin of mine to have ReLU")],
+)  # fmt: skip
+def test_a_twin_that_was_trained_otherwise_is_refused(tmp_path, tiny, change, message):
+    record(tmp_path, replace(plain(tiny), **change), "twin", report("xxxx"), comparison="c")
+    entry = record(tmp_path, tiny, "mine", report("xxx-"), twin="twin")
+    with pytest.raises(ConfigError, match=message):
+        results_of(tmp_path, entry)
 
 
 def timed(root, **more):

@@ -166,7 +166,7 @@ def test_numbers_of_images_are_looked_at_first(monkeypatch, capsys, words):
     monkeypatch.setattr("sys.argv", ["training.measure", "giver", *words])
     with pytest.raises(SystemExit):
         module.main()
-    assert f"argument {words[0]}: {words[1]} is no number of images; expected 1 or more." in capsys.readouterr().err
+    assert f"argument {words[0]}: expected a whole number, 1 or more, and not {words[1]}." in capsys.readouterr().err
 
 
 def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giver, place):

@@ -15,16 +15,18 @@ from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, SiteSpec
 from sparta_hub.threat import ThreatModel
 from tests.training.conftest import noise
+from training import publish as module
 from training.card import register
 from training.data import in_memory
 from training.engine import train
 from training.entries import EVALUATIONS, read_entry, read_record
 from training.errors import ConfigError
+from training.figures import figures, gains_over
 from training.measure import measure
 from training.parallel import World
 from training.publish import publish
 from training.records import keep
-from training.results import copies_in_words, figures, gains_over
+from training.results import copies_in_words
 from training.stopping import Stop
 
 PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
@@ -159,6 +161,35 @@ def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
     assert [row["attack"] for row in found] == ["clean", PGD]
     assert found[1]["points"] == kept[0].robust(0).percent - kept[1].robust(0).percent
     assert "Gain is the difference to its ReLU twin" in (folder / "README.md").read_text()
+
+
+def test_a_twin_trained_otherwise_is_refused_and_one_that_was_replaced_leaves_the_other_card(
+    root, tiny, monkeypatch, capsys
+):
+    plain = replace(tiny, family="relu", arguments={})
+    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    for name, config in (("relu", plain), ("longer", replace(plain, epochs=3))):
+        train(config, in_memory(config, noise(), World()), root / name)
+    words = {"count": 4, "with_host": False, "remark": "a remark", "comparison": "the baseline"}
+    publish(root, root / "longer", "tiny-relu", **words)
+    with pytest.raises(ConfigError, match="tiny and its twin tiny-relu were not trained alike: epochs is 3 there and"):
+        publish_run(root, comparison="", twin="tiny-relu")
+    with pytest.raises(ConfigError, match="--twin is tiny, the set itself"):
+        publish_run(root, comparison="", twin="tiny")
+    assert not (root / "model_cards/tiny").exists()
+    publish(root, root / "relu", "tiny-relu", **words)
+    folder = publish_run(root, comparison="", twin="tiny-relu")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(module, "ROOT", root)
+    options = ["--count", "4", "--remark", "a remark", "--comparison", "the baseline", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["training.publish", str(root / "longer"), "tiny-relu", *options])
+    module.main()
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == str(root / "model_cards/tiny-relu/results.json")
+    assert said.err.splitlines()[-1].startswith(
+        "The card of tiny stays as it was: tiny and its twin tiny-relu were not trained alike: epochs is 3"
+    )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     publish(root, root / "relu", "tiny-relu", count=4, with_host=False, remark="r", comparison="b", attacks=["fgsm"])
     assert [row["attack"] for row in json.loads((folder / "results.json").read_text())["gains"]] == ["clean"]
 
