@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -100,7 +101,8 @@ def test_nothing_is_sent_when_one_folder_is_not_right(zoo, hub):
     assert not hub.log
 
 
-def test_an_interrupted_release_keeps_the_pins_it_has(zoo, hub):
+def test_an_interrupted_release_keeps_the_pins_it_has(zoo, hub, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the tries of the client: half a minute in all
     first = Entry("tiny-one", "acme/tiny-one", None, {})
     hub.intercept = lambda request: hub_is_ill() if "tiny-two" in request.url.path else None
     with pytest.raises(
