@@ -1,6 +1,7 @@
 """The command lines of the benchmarks: what is mistyped is answered before anything is measured."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,43 @@ OPTIONS = {
     "start_time": ["--json", "--repeats"],
     "training_throughput": ["--json", "--batch", "--device"],
 }
+
+
+def demo(seed, clean, robust, **more):
+    """As ``sparta-hub demo --json`` prints it, with a lead of SPARTA's."""
+    twins = [{"name": "SPARTA", "clean": 50.0 + clean, "robust": 40.0 + robust}]
+    twins += [{"name": "ReLU", "clean": 50.0, "robust": 40.0}]
+    return {"name": "set", "seed": seed, "steps": 1, "images": 200, "twins": twins, "machine": {"torch": "2"}, **more}
+
+
+def seeds(monkeypatch, tmp_path, *demos):
+    paths = [tmp_path / f"{i}.json" for i in range(len(demos))]
+    for path, found in zip(paths, demos, strict=True):
+        path.write_text(json.dumps(found))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr("sys.argv", ["demo_seeds.py", *map(str, paths), "--json", str(tmp_path / "out.json")])
+    importlib.import_module("demo_seeds").main()
+
+
+def test_the_demo_over_seeds(monkeypatch, capsys, tmp_path):
+    seeds(monkeypatch, tmp_path, demo(4, 1.0, -2.0), demo(1, 2.0, -4.0), demo(2, 6.0, -6.0))
+    assert capsys.readouterr().out.splitlines() == [
+        "clean   +3.0 points [-3.6, +9.6] in the mean of +2.0, +6.0, +1.0",
+        "PGD-20  -4.0 points [-9.0, +1.0] in the mean of -4.0, -6.0, -2.0",
+    ]
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert [found["seed"] for found in record["demos"]] == record["gains"][0]["seeds"] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("demos", "message"),
+    [([demo(1, 0, 0)], "demo_seeds.py: The seeds are 1; expected two or more, each once."),
+     ([demo(1, 0, 0)] * 2, "The seeds are 1, 1; expected two or more, each once."),
+     ([demo(1, 0, 0), demo(2, 0, 0, steps=2)], "The demos differ in more than their seed")],
+)  # fmt: skip
+def test_demos_that_cannot_be_put_together(monkeypatch, tmp_path, demos, message):
+    with pytest.raises(SystemExit, match=message):
+        seeds(monkeypatch, tmp_path, *demos)
 
 
 @pytest.mark.parametrize(("name", "option"), [(name, option) for name in OPTIONS for option in OPTIONS[name]])

@@ -7,7 +7,7 @@ from sparta_hub.evaluation._evaluate import evaluate
 from sparta_hub.evaluation._gain import Gain, check_same_images, gain_cell, gains, paired_gain, read_gain
 from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags, Speed, attack_name
 from sparta_hub.evaluation._report import Accuracy, Report, attacks_that_count
-from sparta_hub.evaluation._seeds import SeedGain, gains_over_seeds
+from sparta_hub.evaluation._seeds import SeedGain, gains_over_seeds, mean_over_seeds
 
 __all__ = [
     "SAMPLE",
@@ -30,6 +30,7 @@ __all__ = [
     "gain_cell",
     "gains",
     "gains_over_seeds",
+    "mean_over_seeds",
     "paired_gain",
     "read_gain",
 ]

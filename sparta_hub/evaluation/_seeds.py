@@ -54,11 +54,19 @@ def gains_over_seeds(pairs: Mapping[int, Sequence[Gain]]) -> tuple[SeedGain, ...
         return ()
     found = [{gain.attack: gain.points for gain in pair} for pair in pairs.values()]
     common = [attack for attack in found[0] if all(attack in each for each in found)]
-    return tuple(_over_seeds(attack, tuple(pairs), tuple(each[attack] for each in found)) for attack in common)
+    return tuple(
+        mean_over_seeds(attack, {s: each[attack] for s, each in zip(pairs, found, strict=True)}) for attack in common
+    )
 
 
-def _over_seeds(attack: str, seeds: tuple[int, ...], each: tuple[float, ...]) -> SeedGain:
-    mean, count = fmean(each), len(each)
-    spread = T95[min(count - 1, len(T95)) - 1] * stdev(each) / sqrt(count)
-    points, low, high = (round(value, 2) for value in (mean, max(-100.0, mean - spread), min(100.0, mean + spread)))
-    return SeedGain(attack, points, low, high, seeds, each)
+def mean_over_seeds(attack: str, points: Mapping[int, float]) -> SeedGain:
+    """The mean with its interval.
+
+    Args:
+        attack: what the networks withstood.
+        points: the difference of each pair in percentage points, by seed; two or more.
+    """
+    mean, count = fmean(points.values()), len(points)
+    spread = T95[min(count - 1, len(T95)) - 1] * stdev(points.values()) / sqrt(count)
+    low, high = max(-100.0, mean - spread), min(100.0, mean + spread)
+    return SeedGain(attack, round(mean, 2), round(low, 2), round(high, 2), tuple(points), tuple(points.values()))

@@ -1,0 +1,60 @@
+"""What frozen SPARTA gains over ReLU in the demo, in the mean over seeds.
+
+for seed in 0 1 2; do sparta-hub demo --seed $seed --json > demo-$seed.json; done
+python benchmarks/demo_seeds.py demo-*.json
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from _options import new_file
+
+from sparta_hub.evaluation import SeedGain, mean_over_seeds
+from training.entries import read_record
+from training.errors import ConfigError, answered
+
+
+def gains_of(demos: Sequence[dict[str, Any]]) -> list[SeedGain]:
+    """Clean and under PGD-20, the first network of each demo minus the second.
+
+    Raises:
+        ConfigError: fewer than two seeds, one of them twice, or demos that differ in more than the seed.
+    """
+    seeds = [demo["seed"] for demo in demos]
+    if len(demos) < 2 or len({*seeds}) < len(seeds):
+        raise ConfigError(f"The seeds are {', '.join(map(str, seeds)) or '(none)'}; expected two or more, each once.")
+    kinds = {
+        (d["name"], d["steps"], d["images"], *d["machine"].values(), *(t["name"] for t in d["twins"])) for d in demos
+    }
+    if len(kinds) > 1:
+        raise ConfigError("The demos differ in more than their seed; expected one set, length, commit and machine.")
+    return [
+        mean_over_seeds(word, {d["seed"]: round(d["twins"][0][key] - d["twins"][1][key], 2) for d in demos})
+        for word, key in (("clean", "clean"), ("PGD-20", "robust"))
+    ]
+
+
+def main() -> None:
+    """Read, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("demos", nargs="+", type=Path, metavar="FILE", help="of sparta-hub demo --json")
+    parser.add_argument(
+        "--json", type=new_file, metavar="FILE", help="write all of them and the means to this file, too"
+    )
+    options = parser.parse_args()
+    with answered(Path(sys.argv[0]).name):
+        demos = sorted((read_record(path) for path in options.demos), key=lambda demo: demo["seed"])
+        gains = gains_of(demos)
+    for gain in gains:
+        print(f"{gain.attack:8}{gain}")
+    if options.json:
+        record = {"machine": demos[0]["machine"], "gains": [gain.to_json() for gain in gains], "demos": demos}
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
