@@ -27,10 +27,11 @@ def gains_of(demos: Sequence[dict[str, Any]]) -> list[SeedGain]:
     seeds = [demo["seed"] for demo in demos]
     if len(demos) < 2 or len({*seeds}) < len(seeds):
         raise ConfigError(f"The seeds are {', '.join(map(str, seeds)) or '(none)'}; expected two or more, each once.")
-    kinds = {
-        (d["name"], d["steps"], d["images"], *d["machine"].values(), *(t["name"] for t in d["twins"])) for d in demos
-    }
-    if len(kinds) > 1:
+    alike = [
+        (demo["name"], demo["steps"], demo["images"], demo["machine"], [twin["name"] for twin in demo["twins"]])
+        for demo in demos
+    ]
+    if any(kind != alike[0] for kind in alike):
         raise ConfigError("The demos differ in more than their seed; expected one set, length, commit and machine.")
     return [
         mean_over_seeds(word, {d["seed"]: round(d["twins"][0][key] - d["twins"][1][key], 2) for d in demos})

@@ -52,11 +52,9 @@ def gains_over_seeds(pairs: Mapping[int, Sequence[Gain]]) -> tuple[SeedGain, ...
     """
     if len(pairs) < 2:
         return ()
-    found = [{gain.attack: gain.points for gain in pair} for pair in pairs.values()]
-    common = [attack for attack in found[0] if all(attack in each for each in found)]
-    return tuple(
-        mean_over_seeds(attack, {s: each[attack] for s, each in zip(pairs, found, strict=True)}) for attack in common
-    )
+    found = {seed: {gain.attack: gain.points for gain in pair} for seed, pair in pairs.items()}
+    common = [attack for attack in next(iter(found.values())) if all(attack in each for each in found.values())]
+    return tuple(mean_over_seeds(attack, {seed: found[seed][attack] for seed in found}) for attack in common)
 
 
 def mean_over_seeds(attack: str, points: Mapping[int, float]) -> SeedGain:
