@@ -1,12 +1,13 @@
 """The main job, small enough for two CPU cores: a frozen SPARTA against its ReLU twin on real images.
 
-Both twins are the same freshly initialised timm network, trained on the same batches in the same order, attacked in
+All twins are the same freshly initialised timm network, trained on the same batches in the same order, attacked in
 training by the same one-step method, and attacked afterwards by the same PGD. Whatever comes out is what is reported.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +23,20 @@ from sparta_hub.diagnostics import feature_maps
 from sparta_hub.errors import SpartaError
 from sparta_hub.hosts import create_host
 from sparta_hub.hub import info, load
-from sparta_hub.surgery import injected, status
+from sparta_hub.injected import Frozen
+from sparta_hub.surgery import inject, injected, status
 from sparta_hub.threat import ThreatModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HOST = "resnet10t"
+MODES: Mapping[str, Frozen | None] = {  # as transfers are called; None: the set's family, trained from scratch
+    "frozen": True,
+    "weights": "weights",
+    "tuned": False,
+    "joint": None,
+}
 SIZE = 48  # pixels: the host reduces by 4 before its first stage and by 32 in all; at 32 its last map would be 1×1
 THREAT = ThreatModel("linf", 8 / 255)
 
@@ -38,7 +46,7 @@ class Twin:
     """One trained network and what was measured of it.
 
     Args:
-        name: ``"SPARTA (frozen)"``, or the family of another set; or ``"ReLU"``.
+        name: ``"SPARTA (frozen)"``, with the mode, or the family of another set; or ``"ReLU"``.
         model: the network.
         clean, robust: accuracies in percent, on clean and on attacked images.
         seconds: training time.
@@ -55,9 +63,9 @@ class Twin:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Both twins, the images they were attacked on, and the settings."""
+    """A twin for each mode, the one with ReLU, the images they were attacked on, and the settings."""
 
-    sparta: Twin
+    sets: tuple[Twin, ...]
     relu: Twin
     images: Tensor
     labels: Tensor
@@ -70,6 +78,7 @@ class DemoResult:
 def run_demo(
     name: str = "sparta-res18-cifar",
     *,
+    modes: Sequence[str] = ("frozen",),
     seed: int = 0,
     steps: int = 100,
     batch_size: int = 64,
@@ -77,17 +86,20 @@ def run_demo(
     attack_steps: int = 20,
     progress: bool = True,
 ) -> DemoResult:
-    """Train both twins and attack them.
+    """Train the twins and attack them.
 
     Args:
         name: the activation set, see ``load``.
-        seed: of initialisation, order of batches and noise, the same for both twins.
+        modes: a twin for each of these ways to have the set, keys of ``MODES``.
+        seed: of initialisation, order of batches and noise, the same for all twins.
         steps: training steps of each twin.
         batch_size: images a step.
         test_count: test images, clean and under PGD; at most 500.
         attack_steps: steps of PGD, each 2.5·ε / ``attack_steps``.
         progress: show progress bars.
     """
+    if unknown := [mode for mode in modes if mode not in MODES]:
+        raise SpartaError(f"There is no mode {unknown[0]!r}; expected {', '.join(MODES)}.")
     train, test = _resized(load_bundled("train")), _resized(load_bundled("test"))
     if not (1 <= test_count <= len(test) and steps >= 1 and batch_size >= 2):
         raise SpartaError(f"Expected steps >= 1, batch size >= 2 and 1 to {len(test)} test images.")
@@ -95,7 +107,7 @@ def run_demo(
 
     def twin(label: str, prepare: Callable[[nn.Module], nn.Module]) -> Twin:
         torch.manual_seed(seed)
-        host = create_host(HOST, train.num_classes)  # made alike for both, before anything is put in
+        host = create_host(HOST, train.num_classes)  # made alike for all, before anything is put in
         model = prepare(host).to(memory_format=torch.channels_last)
         seconds = _train(model, train, seed, steps, batch_size, label, progress)
         clean, robust = _accuracies(model, x, y, attack_steps, seed, label, progress)
@@ -104,9 +116,16 @@ def run_demo(
 
     family = info(name).spec.family
     label = "SPARTA" if family == "sparta" else family
-    sparta = twin(f"{label} (frozen)", lambda host: load(name, model=host, frozen=True))
+    sets = tuple(twin(f"{label} ({mode})", partial(_with_set, name, MODES[mode])) for mode in modes)
     relu = twin("ReLU", lambda host: host)
-    return DemoResult(sparta, relu, x[:8], y[:8], test_count, seed, steps, attack_steps)
+    return DemoResult(sets, relu, x[:8], y[:8], test_count, seed, steps, attack_steps)
+
+
+def _with_set(name: str, frozen: Frozen | None, host: nn.Module) -> nn.Module:
+    if frozen is None:
+        inject(host, info(name).spec)
+        return host
+    return load(name, model=host, frozen=frozen)
 
 
 def _resized(data: Images) -> Images:
@@ -162,37 +181,43 @@ def _accuracies(
 
 def table(result: DemoResult) -> str:
     """The outcome as text, with the interval of each accuracy and an honest last line."""
-    width = max(16, len(result.sparta.name) + 1)
+    width = max(16, *(len(twin.name) + 1 for twin in result.sets))
     rows = [f"{'':<{width}}{'clean':>8}{f'PGD-{result.attack_steps}':>9}{'train':>9}{'extra parameters':>19}"]
-    for twin in (result.sparta, result.relu):
+    for twin in (*result.sets, result.relu):
         rows.append(
             f"{twin.name:<{width}}{twin.clean:>7.1f}%{twin.robust:>8.1f}%{twin.seconds:>8.1f}s{twin.extra_parameters:>19,}"
         )
-    gain = result.sparta.robust - result.relu.robust
     spread = 196 * (0.25 / result.test_count) ** 0.5
-    first = result.sparta.name.removesuffix(" (frozen)")
-    ahead = "Both are level" if gain == 0 else f"{first if gain > 0 else 'ReLU'} is ahead by {abs(gain):.1f} points"
+    ahead = ", ".join(_ahead(twin, result.relu) for twin in result.sets)
     rows.append(
         f"{ahead} under attack: one seed, {result.test_count} images, each accuracy ± {spread:.1f} points at 95 %."
     )
     return "\n".join(rows)
 
 
+def _ahead(twin: Twin, relu: Twin) -> str:
+    gain = twin.robust - relu.robust
+    if gain == 0:
+        return f"{twin.name} and ReLU are level"
+    first, second = (twin, relu) if gain > 0 else (relu, twin)
+    return f"{first.name} is {abs(gain):.1f} points ahead of {second.name}"
+
+
 def figure(result: DemoResult, *, stage: int = 1, channels: int = 4) -> "Figure":
-    """Clean and attacked image, and maps before and after the last activation of a stage, for both twins.
+    """Clean and attacked image, and maps before and after the last activation of a stage: first twin and ReLU.
 
     All maps share one colour scale. Shown are the channels that are strongest on the clean image after the activation,
-    for each twin its own.
+    for each of the two its own.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    path = list(injected(result.sparta.model))[stage - 1]
+    path = list(injected(result.sets[0].model))[stage - 1]
     rows: list[
         tuple[str, Tensor, Tensor, Tensor]
     ] = []  # label, image, maps (channels, before and after, H, W), channels
-    for twin in (result.sparta, result.relu):
+    for twin in (result.sets[0], result.relu):
         clean = result.images[:1]
         generator = torch.Generator().manual_seed(result.seed)
         attacked = pgd(twin.model, clean, result.labels[:1], THREAT, generator=generator)

@@ -7,6 +7,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+import sparta_hub
 from sparta_hub import demo
 from sparta_hub.cli import main
 from sparta_hub.data import load_bundled
@@ -19,24 +20,23 @@ def result():
 
 
 def test_twins_share_everything_but_the_activation(result):
-    sparta, relu = result.sparta, result.relu
+    (sparta,), relu = result.sets, result.relu
     assert (sparta.extra_parameters, relu.extra_parameters) == (811_528, 0)
     assert 0 <= sparta.robust <= sparta.clean <= 100
     assert 0 <= relu.robust <= relu.clean <= 100
 
 
 def test_the_activation_did_not_move(result):
-    import sparta_hub
     from sparta_hub.surgery import state_of
 
     fresh = state_of(sparta_hub.load("sparta-res18-cifar", model=demo.HOST, num_classes=10))
-    trained = state_of(result.sparta.model)
+    trained = state_of(result.sets[0].model)
     assert all(torch.equal(fresh[key], trained[key]) for key in fresh)
 
 
 def test_the_seed_decides(result):
     again = demo.run_demo(seed=1, steps=3, batch_size=16, test_count=20, attack_steps=2, progress=False)
-    for one, two in ((result.sparta, again.sparta), (result.relu, again.relu)):
+    for one, two in ((result.sets[0], again.sets[0]), (result.relu, again.relu)):
         state = two.model.state_dict()
         assert all(torch.equal(tensor, state[key]) for key, tensor in one.model.state_dict().items())
         assert (one.clean, one.robust) == (two.clean, two.robust)
@@ -51,15 +51,46 @@ def test_the_table_reports_whoever_wins(result):
     text = demo.table(result)
     assert "SPARTA (frozen)" in text
     assert "811,528" in text
-    behind = replace(result, sparta=replace(result.sparta, robust=10.0), relu=replace(result.relu, robust=12.5))
-    assert "ReLU is ahead by 2.5 points under attack" in demo.table(behind)
-    ahead = replace(result, sparta=replace(result.sparta, robust=13.0), relu=replace(result.relu, robust=12.5))
-    assert "SPARTA is ahead by 0.5 points under attack" in demo.table(ahead)
+    relu, (sparta,) = replace(result.relu, robust=12.5), result.sets
+    last = [
+        demo.table(replace(result, sets=(replace(sparta, robust=robust),), relu=relu))
+        .splitlines()[-1]
+        .split(" under")[0]
+        for robust in (10.0, 13.0, 12.5)
+    ]
+    assert last == [
+        "ReLU is 2.5 points ahead of SPARTA (frozen)",
+        "SPARTA (frozen) is 0.5 points ahead of ReLU",
+        "SPARTA (frozen) and ReLU are level",
+    ]
+
+
+def test_every_mode_has_a_twin_with_what_it_says():
+    from sparta_hub.surgery import spec_of, state_of, status
+
+    found = demo.run_demo(
+        modes=[*demo.MODES], seed=1, steps=1, batch_size=4, test_count=4, attack_steps=1, progress=False
+    )
+    assert [twin.name for twin in found.sets] == [
+        "SPARTA (frozen)", "SPARTA (weights)", "SPARTA (tuned)", "SPARTA (joint)",
+    ]  # fmt: skip
+    assert [status(twin.model)[0].frozen for twin in found.sets] == [True, "weights", False, False]
+    fresh = sparta_hub.load("sparta-res18-cifar", model=demo.HOST, num_classes=10)
+    states = [
+        state_of(model)["stage1.block1.conv1_3.weight"] for model in (fresh, *(twin.model for twin in found.sets))
+    ]
+    moved = [float((state - states[0]).abs().max()) for state in states[1:]]
+    assert moved[:2] == [0, 0]
+    assert 0 < moved[2] < 0.1 < moved[3]  # a step away, and from anywhere
+    assert spec_of(found.sets[3].model).origin is None
+    assert len(demo.table(found).splitlines()) == 1 + 5 + 1
+    with pytest.raises(SpartaError, match="There is no mode 'froze'; expected frozen, weights, tuned, joint"):
+        demo.run_demo(modes=["froze"])
 
 
 def test_the_label_is_that_of_the_set(tmp_path):
     other = demo.run_demo("relu-res18-cifar", steps=1, batch_size=4, test_count=4, attack_steps=1, progress=False)
-    assert other.sparta.name == "relu (frozen)"
+    assert other.sets[0].name == "relu (frozen)"
     assert "SPARTA" not in demo.table(other)
 
 

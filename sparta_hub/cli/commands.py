@@ -126,6 +126,15 @@ def check_command(name: str, model: str, input_size: int | None, as_json: bool) 
 
 @main.command("demo")
 @click.option("--name", default="sparta-res18-cifar", show_default=True, help="Activation set.")
+@click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(["frozen", "weights", "tuned", "joint"]),
+    multiple=True,
+    default=["frozen"],
+    show_default=True,
+    help="The set frozen, its weights frozen, trained on, or its family trained from scratch; may be repeated.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, batches and noise.")
 @click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Training steps of each twin.")
 @click.option("--images", type=click.IntRange(1, 500), default=200, show_default=True, help="Test images.")
@@ -137,10 +146,12 @@ def check_command(name: str, model: str, input_size: int | None, as_json: bool) 
     help="Folder of the figure.",
 )
 @JSON
-def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_json: bool) -> None:
+def demo_command(
+    name: str, modes: tuple[str, ...], seed: int, steps: int, images: int, out: Path, as_json: bool
+) -> None:
     """Train a frozen SPARTA and its ReLU twin on real images, attack both, print a table and save a figure.
 
-    About two minutes on two CPU cores, without the network.
+    About two minutes on two CPU cores, without the network; another --mode takes one more.
     """
     import torch
 
@@ -150,10 +161,10 @@ def demo_command(name: str, seed: int, steps: int, images: int, out: Path, as_js
     if out.exists() and not out.is_dir():
         raise SpartaError(f"--out {out} is a file; expected a folder, or the name of a new one.")
     out.mkdir(parents=True, exist_ok=True)  # rather than find out after minutes that it cannot be
-    result = run_demo(name, seed=seed, steps=steps, test_count=images)
+    result = run_demo(name, modes=modes, seed=seed, steps=steps, test_count=images)
     path = write_demo(result, out)
     if as_json:
-        twins = [{k: v for k, v in vars(twin).items() if k != "model"} for twin in (result.sparta, result.relu)]
+        twins = [{k: v for k, v in vars(twin).items() if k != "model"} for twin in (*result.sets, result.relu)]
         record = {"name": name, "seed": seed, "steps": steps, "images": result.test_count, "twins": twins}
         click.echo(json.dumps(record | {"machine": provenance(torch.device("cpu"))}, indent=2))
     else:
