@@ -1,4 +1,4 @@
-"""What frozen SPARTA gains over ReLU in the demo, in the mean over seeds.
+"""What SPARTA gains over ReLU in the demo, in the mean over seeds.
 
 for seed in 0 1 2; do sparta-hub demo --seed $seed --json > demo-$seed.json; done
 python benchmarks/demo_seeds.py demo-*.json
@@ -19,7 +19,7 @@ from training.errors import ConfigError, answered
 
 
 def gains_of(demos: Sequence[dict[str, Any]]) -> list[SeedGain]:
-    """Clean and under PGD-20, the first network of each demo minus the second.
+    """Clean and under PGD-20, each network of a demo minus its last one, which has ReLU.
 
     Raises:
         ConfigError: fewer than two seeds, one of them twice, or demos that differ in more than the seed.
@@ -34,7 +34,11 @@ def gains_of(demos: Sequence[dict[str, Any]]) -> list[SeedGain]:
     if any(kind != alike[0] for kind in alike):
         raise ConfigError("The demos differ in more than their seed; expected one set, length, commit and machine.")
     return [
-        mean_over_seeds(word, {d["seed"]: round(d["twins"][0][key] - d["twins"][1][key], 2) for d in demos})
+        mean_over_seeds(
+            f"{twin['name']}, {word}",
+            {demo["seed"]: round(demo["twins"][i][key] - demo["twins"][-1][key], 2) for demo in demos},
+        )
+        for i, twin in enumerate(demos[0]["twins"][:-1])
         for word, key in (("clean", "clean"), ("PGD-20", "robust"))
     ]
 
@@ -51,7 +55,7 @@ def main() -> None:
         demos = sorted((read_record(path) for path in options.demos), key=lambda demo: demo["seed"])
         gains = gains_of(demos)
     for gain in gains:
-        print(f"{gain.attack:8}{gain}")
+        print(f"{gain.attack}: {gain}")
     if options.json:
         record = {"machine": demos[0]["machine"], "gains": [gain.to_json() for gain in gains], "demos": demos}
         options.json.write_text(json.dumps(record, indent=1) + "\n")

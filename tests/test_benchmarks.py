@@ -41,8 +41,8 @@ def seeds(monkeypatch, tmp_path, *demos):
 def test_the_demo_over_seeds(monkeypatch, capsys, tmp_path):
     seeds(monkeypatch, tmp_path, demo(4, 1.0, -2.0), demo(1, 2.0, -4.0), demo(2, 6.0, -6.0))
     assert capsys.readouterr().out.splitlines() == [
-        "clean   +3.0 points [-3.6, +9.6] in the mean of +2.0, +6.0, +1.0",
-        "PGD-20  -4.0 points [-9.0, +1.0] in the mean of -4.0, -6.0, -2.0",
+        "SPARTA, clean: +3.0 points [-3.6, +9.6] in the mean of +2.0, +6.0, +1.0",
+        "SPARTA, PGD-20: -4.0 points [-9.0, +1.0] in the mean of -4.0, -6.0, -2.0",
     ]
     record = json.loads((tmp_path / "out.json").read_text())
     assert [found["seed"] for found in record["demos"]] == record["gains"][0]["seeds"] == [1, 2, 4]
