@@ -99,6 +99,7 @@ class Outputs:
 def build(show: Show) -> gr.Blocks:
     """The page; its first screen is complete before anybody clicks."""
     first = show.first
+    gr.set_static_paths(list(show.examples.values()))  # copies would be deleted with the uploads, while still on screen
     classes = {name: entry.classes for name, entry in show.entries.items()}
     sites = {name: [site.name for site in entry.info.spec.sites] for name, entry in show.entries.items()}
 
@@ -221,10 +222,10 @@ def transfer_tab(show: Show) -> None:
 
     def check(activation: str, host: str) -> str:
         """Say whether an activation set fits a timm network, and why."""
-        if activation not in known:
+        if activation not in [*known]:  # by the API a list may come, which has no hash
             raise gr.Error(f"There is no activation set {activation!r}; expected one of {', '.join(known)}.")
         try:
-            return wrap(fits(activation, known[activation], host.strip()[:100]))
+            return wrap(fits(activation, known[activation], str(host).strip()[:100]))
         except SpartaError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

@@ -36,7 +36,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.eps <= MAX_EPS:
             raise SpartaError(f"ε is {self.eps}/255; expected 0 to {MAX_EPS}.")
-        if not 1 <= self.steps <= MAX_STEPS or self.steps != int(self.steps):
+        if not 1 <= self.steps <= MAX_STEPS or type(self.steps) is not int:
             raise SpartaError(f"The attack has {self.steps} steps; expected a whole number from 1 to {MAX_STEPS}.")
 
     @property
@@ -252,5 +252,6 @@ def numbers(scene: Scene) -> dict[str, Any]:
 
 
 def _measured(denoising: SiteDenoising) -> dict[str, Any]:
-    """As plain values; without ``path``, since gradio's client takes whatever has a ``path`` for a file to fetch."""
-    return {key: value for key, value in asdict(denoising).items() if key != "path"}
+    """As plain values, None for NaN, which JSON has not; without ``path``, since gradio's client takes whatever has a
+    ``path`` for a file to fetch."""
+    return {key: None if value != value else value for key, value in asdict(denoising).items() if key != "path"}

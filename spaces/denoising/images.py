@@ -40,9 +40,11 @@ def read_upload(path: str | Path) -> Upload:
     The size in pixels is read from the header before anything is decoded.
 
     Raises:
-        UploadError: no picture of a known format, damaged, or too large.
+        UploadError: gone, no picture of a known format, damaged, or too large.
     """
     path = Path(path)
+    if not path.is_file():
+        raise UploadError("This picture is no longer here: uploads are deleted within two hours. Upload it again.")
     if path.stat().st_size > MAX_BYTES:
         raise UploadError(
             f"This file has {path.stat().st_size / 2**20:.0f} MB; at most {MAX_BYTES >> 20} MB can be read."
@@ -77,7 +79,7 @@ def _prepared(image: Image.Image) -> Upload:
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
-        notes.append("Only the first frame of the animation is used.")
+        notes.append("Of the pictures in this file only the first is used.")
     image.draft("RGB", (2 * KEPT_SIDE, 2 * KEPT_SIDE))  # lets JPEG be decoded at an eighth of its size
     if max(width, height) > 100 * min(width, height):
         raise UploadError(f"This picture is {width:,} × {height:,} pixels, a line rather than a picture.")

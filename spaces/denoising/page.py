@@ -40,12 +40,16 @@ def verdict(scene: Scene, *, twin_missing: bool, notes: Sequence[str] = ()) -> s
         text = f"sees <b>{escape(before)}</b> ({_percent(p)}), and under attack <b>{escape(after)}</b> ({_percent(q)})."
         if scene.truth is not None and before != view.network.classes[scene.truth]:
             text += " It was wrong before the attack."
+        elif scene.settings.eps == 0:
+            text += " With ε = 0 nothing was attacked."
+        elif scene.settings.target is not None and before == view.network.classes[view.attacked.aim]:
+            text += " It saw that before the attack."
         elif view.success:
             text += " The attack reached its aim."
         else:
             text += " It withstood this attack."
         rows.append(f"<li><span class='tag {_style(view)}'>{escape(view.network.label)}</span> {text}</li>")
-    said = [*notes, *([NO_TWIN] if twin_missing else [])]
+    said = [f"The attack: {_attack(scene)}.", *notes, *([NO_TWIN] if twin_missing else [])]
     return f"<ul class='verdict' role='status'>{''.join(rows)}</ul>" + "".join(
         f"<p class='note'>{escape(n)}</p>" for n in said
     )
@@ -78,9 +82,10 @@ def table(scene: Scene) -> str:
                 f"<td>{cells[0]:.3f}</td><td{better}>{cells[1]:.3f}</td><td>{cells[2]:.3f}</td><td>{cells[3]:.3f}</td></tr>"
             )
     return (
-        "<div class='scroll' tabindex='0' role='region' aria-label='Numbers of all sites'><table><caption>Relative L2: "
-        "length of attacked minus clean maps over the length of the clean maps. Cosine: of the angle between them. All "
-        "channels. Bold where the activation brings the attacked maps nearer to the clean ones.</caption><thead><tr>"
+        "<div class='scroll' tabindex='0' role='region' aria-label='Numbers of all sites'><table><caption>"
+        f"{escape(_attack(scene))}. Relative L2: length of attacked minus clean maps over the length of the clean maps."
+        " Cosine: of the angle between them. All channels. Bold where the activation brings the attacked maps nearer "
+        "to the clean ones.</caption><thead><tr>"
         "<th scope='col'>Site</th><th scope='col'>L2 before</th><th scope='col'>L2 after</th>"
         "<th scope='col'>cosine before</th><th scope='col'>cosine after</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -99,7 +104,8 @@ def losses(scene: Scene) -> str:
     chart = line_chart(
         lines, title=f"{what} over the steps of the attack: {ends}", x_title="step of PGD", y_title="loss"
     )
-    return f"<figure>{chart}<figcaption>Step by step: {escape(what)}; it {way}. {escape(ends)}.</figcaption></figure>"
+    caption = f"{_attack(scene)}, step by step: {what}; it {way}. {ends}."
+    return f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def downloads(scene: Scene, code: str, link: str) -> str:
@@ -208,6 +214,13 @@ def _gate(site: SiteView) -> str:
 
 def _gate_row(title: str, row: str, image: Image.Image) -> str:
     return f"<figure><img src='{_uri(image)}' alt='SPARTA, {title}, {row}'><figcaption>{row}</figcaption></figure>"
+
+
+def _attack(scene: Scene) -> str:
+    """The attack in words, with its strength."""
+    settings, classes = scene.settings, scene.views[0].network.classes
+    aim = "any wrong class" if settings.target is None else classes[settings.target]
+    return f"PGD of {settings.steps} steps, L∞, ε = {settings.eps:g}/255, towards {aim}"
 
 
 def _columns(scene: Scene, content: Callable[[View], str]) -> str:

@@ -42,7 +42,7 @@ def precompute(entry: Entry, data: Images, *, limit: int, folder: Path = FOLDER,
         "weights_sha256": entry.weights_sha256,
         "attack": {"name": "pgd", "norm": "linf", "eps_255": SETTINGS.eps, "steps": SETTINGS.steps, "seed": 0},
         "accuracy": {
-            "data": f"the first {limit} test images of {data.name}",
+            "data": f"the first {report.clean.images} test images of {data.name}",
             "data_sha256": report.protocol.data_sha256,
             "attack": f"PGD-{SETTINGS.steps}, L∞; an image that is wrong without attack counts as wrong",
             "rows": [
@@ -68,10 +68,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="artifacts; all with host weights by default")
     parser.add_argument("--images", type=int, default=500, help="test images to measure accuracy on")
     parser.add_argument("--examples", action="store_true", help="also write the examples' pictures anew, from cifar10")
-    options = parser.parse_args()
+    options, entries = parser.parse_args(), find_entries()
+    if unknown := sorted(set(options.names) - entries.keys()):
+        parser.error(f"no network {', '.join(unknown)} with its host's weights; found: {', '.join(entries) or 'none'}")
     if options.examples:
         write_examples(load_images("cifar10", "test"))
-    for name, entry in find_entries().items():
+    for name, entry in entries.items():
         if not options.names or name in options.names:
             precompute(entry, load_images(entry.origin.dataset, "test"), limit=options.images)
 

@@ -93,7 +93,7 @@ def pair(show: Show, model: str) -> list[Entry]:
     Raises:
         SpartaError: there is no such network.
     """
-    if model not in show.entries:
+    if model not in [*show.entries]:  # by the API a list may come, which has no hash
         raise SpartaError(f"There is no network {model!r}; expected one of {', '.join(show.entries)}.")
     twin = twin_of(show.entries[model], show.entries)
     return [show.entries[model], *([twin] if twin else [])]
@@ -127,7 +127,9 @@ def make_scene_of(show: Show, state: State, upload: Upload | None) -> tuple[Scen
     title = f"{state.image}, a CIFAR-10 test image" if state.image else "your image"
     notes = list(upload.notes)
     if any(found.stale for entry in entries if (found := show.stored.get(entry.name))):
-        notes.append("Stored results are stale: they belong to earlier weights. What you see was computed just now.")
+        notes.append(
+            "Stored results are stale: they belong to earlier weights or settings. What you see was computed just now."
+        )
     kept = [_kept(show, entry, state) for entry in entries] if settings == SETTINGS else []
     if kept and all(kept):
         known = [replace(done, x=done.x.to(device)) for done in kept if done]
@@ -165,7 +167,7 @@ def accuracy_chart(show: Show, entries: Sequence[Entry]) -> str:
     found = [(entry, show.stored[entry.name]) for entry in entries if entry.name in show.stored]
     fresh = [(entry, stored) for entry, stored in found if not stored.stale]
     if not fresh:
-        why = "belongs to earlier weights" if found else "was not measured yet"
+        why = "belongs to earlier weights or settings" if found else "is not stored here"
         return f"<p class='note'>Accuracy against ε {why}; type: python spaces/denoising/precompute.py</p>"
     lines = [
         Line(entry.label, "twin" if entry.family == "relu" else "subject",

@@ -31,6 +31,8 @@ function showScreen(name) {{
   document.querySelectorAll('[data-screen]').forEach(part => {{ part.hidden = part.dataset.screen !== name }});
 }}
 function showSite(site) {{ {page.SHOW_SITE} }}
+// a browser that comes back to the page restores what was chosen, and not what that showed
+addEventListener('pageshow', () => document.querySelectorAll('[type=radio]:checked').forEach(r => r.onchange()));
 """
 
 

@@ -1,6 +1,5 @@
 """Precomputed results: attacks on the examples, and accuracy against ε, each with the weights it belongs to."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,12 @@ from typing import Any
 
 from demo import Attacked, Settings
 from networks import HERE, Entry
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
+
+from sparta_hub.errors import ReportError
+from sparta_hub.records import read_json, write_json, write_whole
 
 FOLDER = HERE / "precomputed"
 SETTINGS = Settings()  # what is precomputed: the first screen's
@@ -22,7 +25,8 @@ class Stored:
     Args:
         attacks: by example.
         record: weights, settings, accuracies, and where and when they were computed.
-        stale: whether the network has other weights by now; nothing of this may then be shown as its own.
+        stale: whether the network has other weights by now, or the first screen other settings; nothing of this may
+            then be shown as its own.
     """
 
     attacks: Mapping[str, Attacked]
@@ -31,13 +35,18 @@ class Stored:
 
 
 def read_stored(entry: Entry, folder: Path = FOLDER) -> Stored | None:
-    """What is kept of a network, if anything is."""
+    """What is kept of a network, if anything is; a damaged file is as none, and does not take the page down."""
     record, tensors = folder / f"{entry.name}.json", folder / f"{entry.name}.safetensors"
     if not record.is_file() or not tensors.is_file():
         return None
-    told, images = json.loads(record.read_text(encoding="utf-8")), load_file(tensors)
-    attacks = {name: Attacked(images[name], row["aim"], tuple(row["losses"])) for name, row in told["examples"].items()}
-    return Stored(attacks, told, told["weights_sha256"] != entry.weights_sha256)
+    try:
+        told, images = read_json(record), load_file(tensors)
+        rows = told["examples"].items()
+        attacks = {name: Attacked(images[name], row["aim"], tuple(row["losses"])) for name, row in rows}
+        made = (told["weights_sha256"], told["attack"]["eps_255"], told["attack"]["steps"])
+    except (ReportError, SafetensorError, KeyError, TypeError, AttributeError):
+        return None
+    return Stored(attacks, told, made != (entry.weights_sha256, SETTINGS.eps, SETTINGS.steps))
 
 
 def write_stored(name: str, attacks: Mapping[str, Attacked], record: Mapping[str, Any], folder: Path = FOLDER) -> None:
@@ -45,6 +54,6 @@ def write_stored(name: str, attacks: Mapping[str, Attacked], record: Mapping[str
     rows = {example: {"aim": done.aim, "losses": list(done.losses)} for example, done in attacks.items()}
     images: dict[str, Tensor] = {example: done.x.contiguous() for example, done in attacks.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(images, folder / f"{name}.safetensors")
-    text = json.dumps({**record, "examples": rows}, indent=1, ensure_ascii=False) + "\n"
-    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    (folder / f"{name}.json").unlink(missing_ok=True)  # an old record would call new pictures its own
+    write_whole(folder / f"{name}.safetensors", save(images))
+    write_json(folder / f"{name}.json", {**record, "examples": rows})

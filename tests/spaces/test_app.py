@@ -128,8 +128,11 @@ def test_check_by_api_says_why(client):
     assert "<b>sparta-tiny fits resnet10t.</b>" in fit
     assert "load(&quot;sparta-tiny&quot;" in fit  # and not a folder of the server
     assert "frozen=True" in fit
-    with pytest.raises(Exception, match="timm has no model"):
-        client.predict("sparta-tiny", "no_such_network", api_name="/check")
+    for name in ("no_such_network", None, 5, ["resnet18"]):
+        with pytest.raises(Exception, match="timm has no model"):
+            client.predict("sparta-tiny", name, api_name="/check")
+    with pytest.raises(Exception, match="There is no activation set"):
+        client.predict(["sparta-tiny"], "resnet18", api_name="/check")
 
 
 def test_a_set_that_does_not_fit_says_why(entries):
@@ -161,6 +164,12 @@ def test_the_first_screen_is_there_before_anybody_clicks(url):
     config = httpx.get(f"{url}/config", timeout=60).text
     assert "data:image/png;base64," in config
     assert "before the activation" in config
+
+
+def test_examples_are_no_uploads_which_are_deleted_after_an_hour(url):
+    config = httpx.get(f"{url}/config", timeout=60).json()
+    picture = next(c["props"] for c in config["components"] if c["props"].get("elem_id") == "picture")
+    assert Path(picture["value"]["path"]).parent == space_cases.SPACE / "examples"
 
 
 def test_nothing_else_is_named_spaces():

@@ -116,6 +116,10 @@ def test_the_static_page_works_without_a_server(page, show, tmp_path):
     assert page.locator("[data-screen]:visible .over").first.get_attribute("alt").startswith("cat")
     page.get_by_label("G4.B1").check()
     assert page.locator("section[data-site]:visible").first.get_attribute("data-site") == "G4.B1"
+    page.goto("about:blank")
+    page.go_back()  # the browser restores what was chosen
+    page.wait_for_selector("section[data-site='G4.B1']:visible")
+    assert page.locator("[data-screen]:visible .over").first.get_attribute("alt").startswith("cat")
     handle = page.locator("[data-screen]:visible .compare input").first
     handle.focus()
     page.keyboard.press("Home")

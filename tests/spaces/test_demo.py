@@ -122,6 +122,14 @@ def test_numbers_are_json_and_hold_the_measures(scene):
     assert [s["site"] for s in told["networks"][0]["sites"]] == ["G1.B1", "G2.B1", "G3.B1", "G4.B1"]
 
 
+def test_what_cannot_be_measured_is_null_in_json(scene):
+    view = scene.views[0]
+    site = view.sites["G1.B1"]
+    dead = replace(site, denoising=replace(site.denoising, after_distance=float("nan")))
+    told = numbers(replace(scene, views=(replace(view, sites={"G1.B1": dead}),)))
+    assert '"after_distance": null' in json.dumps(told, allow_nan=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -131,6 +139,7 @@ def test_numbers_are_json_and_hold_the_measures(scene):
         ({"steps": 0}, "0 steps; expected a whole number from 1 to 50"),
         ({"steps": 51}, "51 steps; expected a whole number from 1 to 50"),
         ({"steps": 2.5}, "2.5 steps; expected a whole number from 1 to 50"),
+        ({"steps": 2.0}, "2.0 steps; expected a whole number from 1 to 50"),  # which pgd refuses
     ],
 )
 def test_settings_out_of_range(arguments, message):

@@ -99,7 +99,18 @@ def test_of_an_animation_the_first_frame_is_used(tmp_path, name):
     )
     upload = read_upload(path)
     assert upload.picture.getpixel((8, 8)) == RED
-    assert upload.notes == ("Only the first frame of the animation is used.",)
+    assert upload.notes == ("Of the pictures in this file only the first is used.",)
+
+
+def test_a_photo_with_a_second_picture_is_called_no_animation(tmp_path):
+    first, second = (Image.new("RGB", (16, 16), color) for color in (RED, BLUE))  # as phones keep depth or brightness
+    path = saved(tmp_path, first, "a.jpg", format="MPO", save_all=True, append_images=[second])
+    assert read_upload(path).notes == ("Of the pictures in this file only the first is used.",)
+
+
+def test_a_file_that_was_deleted_meanwhile(tmp_path):
+    with pytest.raises(UploadError, match="no longer here: uploads are deleted within two hours. Upload it again"):
+        read_upload(tmp_path / "a.png")
 
 
 def test_tiny_and_huge(tmp_path):

@@ -112,6 +112,25 @@ def test_the_verdict_says_what_happened(screen):
     assert "wrong before the attack" in page.verdict(replace(held, views=(wrong,)), twin_missing=False)
 
 
+def test_what_was_so_before_the_attack_is_not_its_doing(screen):
+    view = replace(screen.scene.views[0], clean_probabilities=torch.eye(10)[3])
+    settings = replace(screen.scene.settings, target=3)
+    aimed = replace(view, attacked=replace(view.attacked, aim=3), success=True)
+    there = page.verdict(Scene(screen.scene.x, None, settings, (aimed,)), twin_missing=False)
+    assert "It saw that before the attack." in there
+    assert "reached its aim" not in there
+    still = page.verdict(Scene(screen.scene.x, 3, replace(settings, eps=0, target=None), (view,)), twin_missing=False)
+    assert "With ε = 0 nothing was attacked." in still
+    assert "withstood" not in still
+
+
+def test_verdict_and_figures_name_the_attack_and_its_strength(screen):
+    for part in (screen.verdict, screen.table, screen.charts):
+        assert "PGD of 2 steps, L∞, ε = 8/255, towards any wrong class" in part
+    aimed = replace(screen.scene, settings=replace(screen.scene.settings, target=3))
+    assert "towards cat" in page.table(aimed)
+
+
 def test_a_missing_twin_is_named_and_not_replaced(screen):
     alone = replace(screen.scene, views=screen.scene.views[:1])
     assert "no ReLU twin of this network yet" in page.verdict(alone, twin_missing=True)

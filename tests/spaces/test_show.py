@@ -11,7 +11,7 @@ from images import Upload
 from networks import find_entries
 from page import wrap
 from PIL import Image
-from precompute import EPS, precompute
+from precompute import EPS, main, precompute
 from show import accuracy_chart, make_scene_of, make_screen, open_show, pair, panels
 from space_cases import examples
 from state import State
@@ -29,11 +29,17 @@ def data():
 
 @pytest.fixture(scope="module")
 def folder(entries, data, tmp_path_factory):
-    """Precomputed results of the pair."""
-    folder = tmp_path_factory.mktemp("precomputed")
+    """Precomputed results of the pair, on four images where more were asked for."""
+    folder, four = tmp_path_factory.mktemp("precomputed"), Images(data.x[:4], data.y[:4], "cifar10")
     for entry in entries.values():
-        precompute(entry, data, limit=4, folder=folder, progress=False)
+        precompute(entry, four, limit=99, folder=folder, progress=False)
     return folder
+
+
+def kept_of(entry, folder):
+    found = read_stored(entry, folder)
+    assert found is not None
+    return found
 
 
 def test_the_first_screen_is_an_example_that_both_get_right(show, networks):
@@ -68,10 +74,48 @@ def test_stored_results_of_other_weights_are_not_shown(entries, folder, tmp_path
     (tmp_path / "sparta-tiny.json").write_text(json.dumps({**record, "weights_sha256": "0" * 64}))
     stale = open_show(entries, torch.device("cpu"), stored=tmp_path)
     screen = make_screen(stale, replace(show.first))
-    assert "Stored results are stale: they belong to earlier weights." in screen.verdict
+    assert "Stored results are stale: they belong to earlier weights or settings." in screen.verdict
     assert numbers(screen.scene) == numbers(make_scene_of(show, show.first, None)[0])
     assert "Accuracy against ε" in screen.charts  # the twin's is still its own
     assert "SPARTA from" not in screen.charts.split("Accuracy against ε")[1]
+
+
+def test_stored_results_of_other_settings_are_stale(entries, folder, monkeypatch):
+    import stored as module
+
+    entry = entries["sparta-tiny"]
+    assert not kept_of(entry, folder).stale
+    monkeypatch.setattr(module, "SETTINGS", replace(module.SETTINGS, eps=4.0))
+    assert kept_of(entry, folder).stale
+
+
+@pytest.mark.parametrize("kind", ["json", "safetensors"])
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"examples": {"cat": 1}}', b"\xff\x00 half a fi"], ids=range(4))
+def test_a_damaged_stored_file_does_not_take_the_page_down(entries, folder, tmp_path, kind, content):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / f"sparta-tiny.{kind}").write_bytes(content)
+    assert list(open_show(entries, torch.device("cpu"), stored=tmp_path).stored) == ["relu-tiny"]
+
+
+def test_writing_that_stops_half_way_leaves_no_record_of_other_pictures(entries, folder, tmp_path, monkeypatch):
+    import stored as module
+
+    kept = kept_of(entries["sparta-tiny"], folder)
+    module.write_stored("sparta-tiny", kept.attacks, kept.record, tmp_path)
+    assert kept_of(entries["sparta-tiny"], tmp_path).record == kept.record
+    monkeypatch.setattr(module, "write_json", lambda *_: pytest.fail("stopped"))
+    with pytest.raises(pytest.fail.Exception, match="stopped"):
+        module.write_stored("sparta-tiny", kept.attacks, kept.record, tmp_path)
+    assert read_stored(entries["sparta-tiny"], tmp_path) is None
+
+
+def test_a_name_that_is_no_network_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["precompute.py", "sparta-res81"])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert "no network sparta-res81 with its host's weights; found: sparta-res18-cifar" in told
 
 
 def test_the_records_that_are_shipped_belong_to_the_weights_or_are_called_stale():
@@ -96,6 +140,7 @@ def test_the_accuracy_is_the_evaluators(entries, folder, networks, data):
     stored = read_stored(entries["sparta-tiny"], folder)
     assert stored is not None
     rows = stored.record["accuracy"]["rows"]
+    assert stored.record["accuracy"]["data"] == "the first 4 test images of cifar10"
     assert [row["eps_255"] for row in rows] == [0, *EPS]
     with torch.no_grad():
         right = int((networks[0].model(data.floats(slice(0, 4))).argmax(1) == data.y[:4]).sum())
@@ -105,15 +150,15 @@ def test_the_accuracy_is_the_evaluators(entries, folder, networks, data):
 
 
 def test_accuracy_that_was_not_measured_is_not_drawn(show):
-    assert "was not measured yet" in accuracy_chart(show, pair(show, "sparta-tiny"))
+    assert "is not stored here" in accuracy_chart(show, pair(show, "sparta-tiny"))
     assert "<svg" not in accuracy_chart(show, pair(show, "sparta-tiny"))
 
 
 def test_an_upload_is_shown_with_what_was_done_to_it(show, state):
-    upload = Upload(Image.new("RGB", (20, 20), "red"), ("Only the first frame of the animation is used.",))
+    upload = Upload(Image.new("RGB", (20, 20), "red"), ("Of the pictures in this file only the first is used.",))
     screen = make_screen(show, replace(state, image=""), upload)
     assert screen.scene.truth is None
-    assert "first frame" in screen.verdict
+    assert "only the first" in screen.verdict
     assert "state-link" not in screen.downloads
 
 
@@ -146,6 +191,7 @@ def test_the_baseline_itself_can_be_picked(show, state):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"model": ["x"]}, r"There is no network \['x'\]; expected one of sparta-tiny"),
         ({"model": "x"}, "There is no network 'x'; expected one of sparta-tiny, relu-tiny"),
         ({"image": "zebra"}, "There is no example 'zebra'; expected one of airplane"),
         ({"image": ""}, "There is no picture yet: choose an example or upload one"),
