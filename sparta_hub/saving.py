@@ -164,8 +164,9 @@ def _check_remade(model: nn.Module, host: HostSpec, state: Mapping[str, Tensor])
     if any(isinstance(part, InjectedActivation) for part in own.modules()):
         own = eject(own)
     with torch.random.fork_rng([]), torch.no_grad():
-        image = torch.rand(image_shape(own), generator=torch.Generator().manual_seed(0))
-        again = create_host(host.name, host.num_classes)
+        generator = torch.Generator().manual_seed(0)
+        image = torch.rand(image_shape(own), generator=generator, dtype=torch.float32)  # whatever torch's default is
+        again = create_host(host.name, host.num_classes).float()
         again.load_state_dict(state)
         seen, made = own.eval()(image), again.eval()(image)
     if seen.shape != made.shape or not (seen - made).abs().max() <= SAME * seen.abs().max():

@@ -593,3 +593,13 @@ def test_another_format_version_names_the_upgrade(copied):
     edit_config(copied, lambda config: config.update(format_version=2))
     with pytest.raises(SpecError, match="pip install -U sparta-hub"):
         sparta_hub.load(copied, model="resnet10t")
+
+
+def test_a_network_is_saved_whole_whatever_the_default_dtype(artifact, tmp_path):
+    model = sparta_hub.load(artifact)
+    torch.set_default_dtype(torch.float64)
+    try:
+        sparta_hub.save(model, tmp_path / "again", with_host=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert sparta_hub.info(tmp_path / "again").has_host

@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from training.entries import ROOT, entries, read_entry
 from training.errors import ConfigError, answered
 from training.results import results_of
 from training.transfers import transfers_of
+from training.twins import left_behind
 
 BEGIN, END = "<!-- transfers: written by python -m training.card -->", "<!-- /transfers -->"
 
@@ -52,9 +53,14 @@ def matrix(root: Path) -> str:
     return transfer_table(rows) or "Nothing was transferred yet."
 
 
-def refresh(root: Path, *, but: Collection[str] = ()) -> None:
-    """After a new evaluation: the cards of all sets that were recorded, ``but`` these."""
-    recorded = {entry.name for entry in entries(root)} - {*but}
+def refresh(root: Path, *, own: str = "") -> None:
+    """After a new evaluation: the cards of all sets that were recorded, but for those that are ``left_behind``.
+
+    Args:
+        root: of the repository.
+        own: a set whose card has to be written, whatever its twin is.
+    """
+    recorded = {entry.name for entry in entries(root)} - left_behind(root, own=own).keys()
     rewrite(root, [name for name in published(root) if name in recorded])
 
 

@@ -35,7 +35,7 @@ def put(root: Path, name: str, path: Path) -> None:
         raise ConfigError(f"{path} is of other weights than {folder} holds; run sparta-hub diagnose {name} again.")
     kept = keep(diagnosis.to_json(), root / DIAGNOSES, name=name)
     write_entry(root, replace(entry, diagnosis=kept.name))
-    refresh(root)
+    refresh(root, own=name)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from training.figures import reports_of
 from training.parallel import device_named
 from training.records import RECORD, keep
 from training.settings import from_json, trained
+from training.twins import left_behind, network_of, networks
 from training.weights import read_weights
 
 BATCH = 100
@@ -156,8 +157,8 @@ def measure(
         attacks, device, speed, sample, out: see ``evaluation_of``.
 
     Raises:
-        ConfigError: the run is not finished, a set that was frozen is not as it was given, or what is recorded of it
-            was measured on other images.
+        ConfigError: the run is not finished, a set that was frozen is not as it was given, or what is recorded of it,
+            or of a network that was trained like it, was measured on other images.
     """
     if any((Path(what) / file).is_file() for file in (RECORD, CHECKPOINT)):
         run = read_run(Path(what), which)
@@ -165,14 +166,22 @@ def measure(
     else:
         entry, model = read_entry(root, what), load(root / "model_cards" / what)
         config = from_json(read_record(root / RECORDS / entry.training)["config"])
+    own = network_of(root, entry)
+    alike = [n.entry for n in networks(root) if n.place == own.place and n.entry.name != entry.name]
     check_evaluation(root, config, count=count, attacks=attacks, device=device,
-                     beside=[entry] if entry.evaluations else [])  # fmt: skip
+                     beside=[one for one in (entry, *alike) if one.evaluations])  # fmt: skip
     kept = evaluation_of(root, model, config, count=count, name=entry.name, attacks=attacks, device=device, speed=speed,
                          sample=sample, out=out)  # fmt: skip
     entry = replace(entry, evaluations=(*entry.evaluations, kept))
     write_entry(root, entry)
     refresh(root)
     return entry
+
+
+def tell_left_behind(root: Path) -> None:
+    """Tell a command's user which cards were not written anew, and why."""
+    for name, reason in left_behind(root).items():
+        print(f"The card of {name} stays as it was: {reason}", file=sys.stderr)
 
 
 def _entry_of(root: Path, run: FinishedRun) -> Entry:
@@ -227,6 +236,7 @@ def main() -> None:
         entry = measure(ROOT, options.what, count=options.count, attacks=options.attack, which=options.weights,
                         device=options.device, speed=speed_of(options), sample=options.sample or SAMPLE,
                         out=options.out)  # fmt: skip
+        tell_left_behind(ROOT)
     print(f"Recorded as {entry.name}: {EVALUATIONS / entry.evaluations[-1]}")
 
 

@@ -18,11 +18,11 @@ from sparta_hub.zoo import NAMESPACE
 from training.card import refresh, register
 from training.entries import RECORDS, ROOT, Entry, read_entry, write_entry
 from training.errors import ConfigError, answered
-from training.measure import add_options, check_evaluation, evaluation_of, read_run, speed_of
+from training.measure import add_options, check_evaluation, evaluation_of, read_run, speed_of, tell_left_behind
 from training.records import keep
 from training.results import OVERHEADS
 from training.settings import trained
-from training.twins import Place, check_twin, left_behind, network_of
+from training.twins import Place, check_twin, network_of
 
 
 def publish(
@@ -90,7 +90,7 @@ def publish(
     write_entry(root, Entry(name, training, (kept,), found.weights, remark=remark, comparison=comparison, twin=twin,
                             overhead=overhead))  # fmt: skip
     register(root, name)  # so that the cards find the new weights
-    refresh(root, but=left_behind(root, name))
+    refresh(root, own=name)
     return folder
 
 
@@ -112,8 +112,7 @@ def main() -> None:
                          overhead=options.overhead, which=options.weights, attacks=options.attack,
                          device=options.device, speed=speed_of(options), sample=options.sample or SAMPLE,
                          out=options.out)  # fmt: skip
-        for other, reason in left_behind(ROOT, options.name).items():
-            print(f"The card of {other} stays as it was: {reason}", file=sys.stderr)
+        tell_left_behind(ROOT)
     print(folder / RESULTS)
 
 

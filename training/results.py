@@ -12,7 +12,7 @@ from training.config import TrainConfig
 from training.entries import DIAGNOSES, RECORDS, Entry, read_record
 from training.errors import ConfigError
 from training.figures import Figure, figures, reports_of
-from training.settings import from_json
+from training.settings import from_json, trained
 from training.twins import gains_by_seed
 
 OVERHEADS = Path("benchmarks/records")
@@ -82,12 +82,14 @@ def training_row(config: TrainConfig, record: Mapping[str, Any]) -> dict[str, An
     """What a card says of the training."""
     own = ("batch_size", "epochs", "seed", "lr", "weight_decay", "label_smoothing", "ema_decay")
     cost = ("steps", "images", "seconds", "commit", "torch", "python", "hardware")
+    _, limit = trained(record)
     return {
         "recipe": config.name,
         "method": config.method,
         **{key: getattr(config, key) for key in own},
         **{key: record[key] for key in cost},
         "config": record["config"],
+        **({"limit": limit} if limit < 1 else {}),  # share of the images
     }
 
 

@@ -102,7 +102,7 @@ def _run(record: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) ->
     training = record.get("training", record)  # a card's results, or a run's own record
     config = to_json(from_json(training["config"]))
     names = {name for name, recipe in recipes.items() if recipe == _comparable(config)} or {config["name"]}
-    limit = {"limit": training.get("data", {}).get("limit", 1.0)}
+    limit = {"limit": training.get("limit", training.get("data", {}).get("limit", 1.0))}
     differ = differences({**recipes.get(min(names), {}), "limit": 1.0}, {**_comparable(config), **limit})
     accuracies = {_attack(line["attack"]): float(line["accuracy"]) for line in record.get("evaluation", ())}
     rows = frozenset(row for row, name in PUBLISHED.items() if name in names)

@@ -104,11 +104,11 @@ def check_twin(name: str, place: Place, twin: Network) -> None:
         )
 
 
-def left_behind(root: Path, name: str) -> dict[str, str]:
-    """Networks whose twin ``name`` is and that it does not fit any more, each with the reason, as after a new run."""
+def left_behind(root: Path, *, own: str = "") -> dict[str, str]:
+    """Networks that their twin does not fit any more, each with the reason, as after a new run of it; ``own`` apart."""
     found = {}
     for entry in entries(root):
-        if entry.twin == name:
+        if entry.twin and entry.name != own:
             try:
                 gains_by_seed(root, entry)
             except (ConfigError, ReportError) as error:

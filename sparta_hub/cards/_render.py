@@ -91,6 +91,8 @@ def render_card(name: str, config: ArtifactConfig, results: Mapping[str, Any], *
             num_classes=origin.num_classes,
             input_size=origin.input_size,
             dataset=text(origin.dataset),
+            share=f", {100 * training['limit']:g} % of its images" if "limit" in training else "",
+            averaged=", with averaged weights" if training.get("ema_decay") else "",
             threat=text(origin.threat),
             count=f"{max(row['images'] for row in evaluation):,}",
             table=_table(results),

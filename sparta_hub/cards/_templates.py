@@ -12,7 +12,7 @@ $install
 | | |
 |---|---|
 | network | $host ($stem stem, $num_classes classes), images of $input_size×$input_size in [0, 1], no normalisation |
-| data | $dataset, training split |
+| data | $dataset, training split$share |
 | against | $threat |
 | method | $method, recipe `$recipe`, seed $seed |
 | length | $epochs epochs: $steps steps of $batch_size, $images images seen |
@@ -23,7 +23,7 @@ $remark
 
 ## What was measured
 
-On the network it was trained in, with averaged weights, on the first $count images of $dataset's test split, in the
+On the network it was trained in$averaged, on the first $count images of $dataset's test split, in the
 official order. Images that are misclassified already count as broken.
 
 $table

@@ -148,6 +148,12 @@ def test_figures_come_in_the_units_that_the_card_says_and_the_example_with_anoth
     assert "90 minutes on x" in card
     assert "of 11,173,962 parameters the set adds 811,528 (+7.3 %)" in card
     assert "a training step 1.20 times" in card
+    assert "| data | d, training split |" in card
+    assert "On the network it was trained in, on the first" in card
+    found["training"] |= {"limit": 0.05, "ema_decay": 0.998}
+    card = flat(render_card("n", ArtifactConfig(spec, {}, ""), found, values=1))
+    assert "| data | d, training split, 5 % of its images |" in card
+    assert "On the network it was trained in, with averaged weights, on the first" in card
     assert f'sparta_hub.load("n", model="{other}"' in card
 
 

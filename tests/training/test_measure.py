@@ -98,6 +98,15 @@ def test_other_images_than_before_are_refused_before_they_are_measured(root, giv
     assert measure(root, "giver", count=4, attacks=["fgsm"]).evaluations == ("giver.json", "giver-2.json")
 
 
+def test_other_images_than_those_of_a_network_trained_alike_are_refused_before_they_are_measured(root, giver, place):
+    """Else neither could be measured again, nor any card be written."""
+    measure(root, run(root, place["relu"]), count=4)
+    folder = run(root, place["joint"])
+    with pytest.raises(ConfigError, match="r-seed7 was measured on 4 images, and this would be on 3; .*: --count 4."):
+        measure(root, folder, count=3)
+    assert measure(root, folder, count=4).evaluations == ("j-seed7.json",)
+
+
 def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
     measure(root, run(root, place["relu"]), count=4)
     first = json.loads((root / "r/training.json").read_text())

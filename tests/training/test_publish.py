@@ -189,6 +189,7 @@ def test_a_twin_trained_otherwise_is_refused_and_one_that_was_replaced_leaves_th
     assert said.err.splitlines()[-1].startswith(
         "The card of tiny stays as it was: tiny and its twin tiny-relu were not trained alike: epochs is 3"
     )
+    assert measure(root, str(root / "relu"), count=4).name == "tiny-seed3"  # another network's figures are kept
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     publish(root, root / "relu", "tiny-relu", count=4, with_host=False, remark="r", comparison="b", attacks=["fgsm"])
     assert [row["attack"] for row in json.loads((folder / "results.json").read_text())["gains"]] == ["clean"]

@@ -117,6 +117,11 @@ def test_what_was_measured_after_the_training_counts(root):
     error = 100 - report.robust(0).percent
     line = cells(render("sparta", "8", read_runs(root)), SPARTA)
     assert line[2:5] == ["29.17", f"{error:.2f}", f"{error - 29.17:+.2f}"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": {"limit": 0.01}}))
+    text = render("sparta", "8", read_runs(root))
+    assert cells(text, SPARTA)[:4] == ["resnet34", "sparta", "29.17", "64.13"]  # the recipe wants all images
+    assert [f"{error:.2f}" in line for line in text.splitlines() if line.endswith("*1")] == [True]
+    assert "limit is 1.0 there and 0.01 here" in text
 
 
 def test_parameters_are_counted():
