@@ -86,7 +86,7 @@ def _fits(spec: ActivationSpec, name: str) -> bool:
 
     try:
         if spec.placement != "every" and "pruned" not in name:  # pruning makes the blocks of a stage differ
-            thin = host_on_meta(name, layers=(1, 1, 1, 1))  # built in a blink, and as wide as the whole
+            thin = _thin(name)
             if spec.placement == "last":
                 return bool(match_sites(spec, thin))
             widths = {block_of(site.name): site.channels for site in sites(thin)}
@@ -97,6 +97,16 @@ def _fits(spec: ActivationSpec, name: str) -> bool:
         return bool(match_sites(spec, host_on_meta(name)))
     except (SiteError, TypeError, ValueError, RuntimeError):  # timm may know names that this version cannot build
         return False
+
+
+def _thin(name: str) -> nn.Module:
+    """A network of one block a stage: built in a blink, and as wide as the whole."""
+    from sparta_hub.hosts import host_on_meta
+
+    try:
+        return host_on_meta(name, layers=(1, 1, 1, 1))
+    except (TypeError, KeyError):  # some networks of older timm have no such argument
+        return host_on_meta(name)
 
 
 def _warnings(spec: ActivationSpec, host: nn.Module, input_size: int | None) -> list[str]:

@@ -32,6 +32,7 @@ class Transfer:
         gains: over the ReLU network of the same place and seed, image by image; empty for that network itself, and
             where there is none.
         ran_on: what the copy of the network was that attacks ran on; empty if they ran on the network itself.
+        trained: checksum of all else that a training is made of, but for activation and seed; empty in older files.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Transfer:
     accuracies: Mapping[str, Accuracy]
     gains: tuple[Gain, ...] = ()
     ran_on: str = ""
+    trained: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``results.json``."""
@@ -72,7 +74,7 @@ def over_seeds(rows: Iterable[Transfer]) -> Iterator[tuple[Transfer, tuple[SeedG
     """Networks that differ in their seed alone, by the first of them, with what they gain over ReLU in the mean."""
     groups: dict[tuple[Any, ...], list[Transfer]] = {}
     for row in rows:
-        place = (row.source, row.host, row.dataset, row.mode, row.recipe, row.epochs, row.threat)
+        place = (row.source, row.host, row.dataset, row.mode, row.recipe, row.epochs, row.threat, row.trained)
         groups.setdefault(place, []).append(row)
     for group in groups.values():
         if found := gains_over_seeds({row.seed: row.gains for row in group if row.gains}):
@@ -114,6 +116,7 @@ def _from_json(row: Mapping[str, Any]) -> Transfer:
         },
         gains=tuple(read_gain(gain) for gain in row["gains"]),
         ran_on=_of(str, row.get("ran_on", "")),
+        trained=_of(str, row.get("trained", "")),
     )  # fmt: skip
 
 

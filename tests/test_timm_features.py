@@ -139,6 +139,10 @@ def test_export(frozen):
     assert torch.allclose(program.module()(more), host(more), atol=1e-5)
 
 
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7),
+    reason="this torch and today's onnxscript cannot export any BatchNorm together",
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_onnx_runs_elsewhere(tmp_path):
     pytest.importorskip("onnxscript")

@@ -25,9 +25,9 @@ def rows():
 def test_read_back_as_written():
     assert read_transfers(rows()) == (FROZEN, RELU)
     assert read_transfers(()) == ()
-    copied = replace(FROZEN, ran_on="3 BatchNorms folded")
+    copied = replace(FROZEN, ran_on="3 BatchNorms folded", trained="0a")
     assert read_transfers([copied.to_json()]) == (copied,)
-    older = {key: value for key, value in FROZEN.to_json().items() if key != "ran_on"}
+    older = {key: value for key, value in FROZEN.to_json().items() if key not in ("ran_on", "trained")}
     assert read_transfers([older]) == (FROZEN,)
 
 
@@ -43,11 +43,17 @@ def test_the_table():
 
 def test_networks_that_differ_in_their_seed_alone_have_a_mean_below_the_table():
     again = replace(FROZEN, seed=1, gains=(replace(FROZEN.gains[0], points=2.0), replace(FROZEN.gains[1], points=-3.5)))
-    others = [replace(again, mode="tuned"), replace(again, epochs=9.0), replace(again, recipe="other"), RELU]
+    others = [
+        replace(again, mode="tuned"),
+        replace(again, epochs=9.0),
+        replace(again, recipe="other"),
+        replace(again, trained="so"),
+        RELU,
+    ]
     (found,) = over_seeds([FROZEN, again, *others, replace(RELU, seed=1)])
     assert (found[0], [(gain.attack, gain.points) for gain in found[1]]) == (FROZEN, [("clean", 1.5), ("pgd", -2.5)])
     table, head, lines = transfer_table([FROZEN, *others, again]).split("\n\n")
-    assert len(table.splitlines()) == 2 + 6
+    assert len(table.splitlines()) == 2 + 7
     assert head.startswith("Means of the gains over ReLU of networks that differ in their seed alone")
     assert lines.startswith("- sparta-a, frozen, in resnet34_cifar on cifar10, over seeds 0, 1: clean +1.5 points ["), (
         lines

@@ -10,7 +10,7 @@ import torch
 from sparta_hub.counting import counted
 from sparta_hub.data import SOURCES, data_root
 from sparta_hub.errors import ArtifactError, DataError, HubError, NameNotFoundError
-from sparta_hub.hosts import create_host
+from sparta_hub.hosts import host_on_meta
 from sparta_hub.provenance import hardware
 from sparta_hub.surgery import status
 from training.config import TrainConfig
@@ -206,11 +206,11 @@ def count_parameters(config: TrainConfig, classes: int | None = None) -> Paramet
         classes: of its head; by default those of its data set, which must be in ``KNOWN``.
     """
     classes = classes or KNOWN[config.dataset].classes
+    host = sum(p.numel() for p in host_on_meta(config.host, classes).parameters())
+    if config.family == "relu" and not config.activation:
+        return Parameters(host, 0)
     with torch.device("cpu" if config.activation else "meta"):
-        extra = sum(site.parameters for site in status(make_model(config, classes)))
-    with torch.device("meta"):
-        host = sum(p.numel() for p in create_host(config.host, classes).parameters())
-    return Parameters(host, extra)
+        return Parameters(host, sum(site.parameters for site in status(make_model(config, classes))))
 
 
 def _measure(config: TrainConfig, data: DataSize, world: World, length: Length) -> Cost:

@@ -47,5 +47,5 @@ def _rows(root: Path, name: str, there: list[tuple[Mode | None, Network]]) -> It
                 name, config.host, config.dataset, mode, config.seed, config.name, config.epochs, str(config.threat),
                 {figure.attack: Accuracy.of(figure.flags) for figure in figures(reports)},
                 tuple(gains_over(reports, relu)) if relu and mode != "relu" else (),
-                "; ".join(copies_of(reports)),
+                "; ".join(copies_of(reports)), network.place.seedless.sha256,
             )  # fmt: skip

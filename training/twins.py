@@ -1,9 +1,12 @@
 """Which recorded networks may stand side by side: those that were trained alike but for their activation."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sparta_hub.errors import ReportError
 from sparta_hub.evaluation import Gain
@@ -39,12 +42,18 @@ class Place:
         """The same for all seeds."""
         return replace(self, config=replace(self.config, seed=0))
 
+    @property
+    def sha256(self) -> str:
+        """Checksum of all of it."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**to_json(self.config), "limit": self.limit, "weights": self.weights}
+
     def unlike(self, other: "Place") -> list[str]:
         """In what ``other`` differs, in words: there and here."""
-        here, there = (
-            {**to_json(place.config), "limit": place.limit, "weights": place.weights} for place in (self, other)
-        )
-        return differences(there, here)
+        return differences(other.to_json(), self.to_json())
 
 
 @dataclass(frozen=True)

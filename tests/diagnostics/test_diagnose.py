@@ -47,7 +47,7 @@ def test_honest_networks_have_nothing_suspect(network, images, undefended, quick
     found = looked_at(network, images, twin=undefended, quick=quick)
     e = found.evidence
     assert found.suspect == (), found.table()
-    assert e.right >= 40
+    assert e.right >= 35
     assert found.worst_case < e.report.clean.percent - 10  # the radius is one at which attacks do something
     cost = sum(tally.backwards for tally in e.report.outcome.attacks) / e.right
     assert cost <= (137 if quick else 917) + (20 if quick else 100) * ("gate frozen" in e.roles)  # as documented

@@ -57,7 +57,7 @@ def test_no_network_behind_another_endpoint(published, cache):
 
 
 def test_the_list_of_the_hub_without_a_network(tmp_path):
-    """The client would ask six times, with pauses of 23 s between them."""
+    """Newer clients would ask six times, with pauses of 23 s between them; older ones ask once."""
     code = """
 import time
 from huggingface_hub import HfApi  # slow on a busy machine, and not what is timed
@@ -70,10 +70,12 @@ except HubError as error:
     print(error)
 assert time.monotonic() - started < 12
 """
-    assert finish(start(code, home=tmp_path, HF_ENDPOINT="http://127.0.0.1:9")) == (
+    said, _, reason = finish(start(code, home=tmp_path, HF_ENDPOINT="http://127.0.0.1:9")).partition("HF_ENDPOINT. ")
+    assert said == (
         "The list of models cannot be fetched: the Hub (http://127.0.0.1:9) cannot be reached. Check the network, a "
-        "proxy, HF_ENDPOINT. TimeoutError: no answer within 4 s"
+        "proxy, "
     )
+    assert reason in ("TimeoutError: no answer within 4 s", "ConnectError: [Errno 111] Connection refused")
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not works("setpriv", "--version"), reason="root may write anywhere")
