@@ -28,11 +28,12 @@ def gains_of(demos: Sequence[dict[str, Any]]) -> list[SeedGain]:
     if len(demos) < 2 or len({*seeds}) < len(seeds):
         raise ConfigError(f"The seeds are {', '.join(map(str, seeds)) or '(none)'}; expected two or more, each once.")
     alike = [
-        (demo["name"], demo["steps"], demo["images"], demo["machine"], [twin["name"] for twin in demo["twins"]])
+        (demo["name"], demo["steps"], demo["images"], demo["machine"]["torch"], demo["machine"]["hardware"],
+         [twin["name"] for twin in demo["twins"]])
         for demo in demos
-    ]
+    ]  # fmt: skip
     if any(kind != alike[0] for kind in alike):
-        raise ConfigError("The demos differ in more than their seed; expected one set, length, commit and machine.")
+        raise ConfigError("The demos differ in more than their seed; expected one set, length, torch and hardware.")
     return [
         mean_over_seeds(
             f"{twin['name']}, {word}",
@@ -57,7 +58,7 @@ def main() -> None:
     for gain in gains:
         print(f"{gain.attack}: {gain}")
     if options.json:
-        record = {"machine": demos[0]["machine"], "gains": [gain.to_json() for gain in gains], "demos": demos}
+        record = {"gains": [gain.to_json() for gain in gains], "demos": demos}
         options.json.write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -26,7 +26,15 @@ def demo(seed, clean, robust, **more):
     """As ``sparta-hub demo --json`` prints it, with a lead of SPARTA's."""
     twins = [{"name": "SPARTA", "clean": 50.0 + clean, "robust": 40.0 + robust}]
     twins += [{"name": "ReLU", "clean": 50.0, "robust": 40.0}]
-    return {"name": "set", "seed": seed, "steps": 1, "images": 200, "twins": twins, "machine": {"torch": "2"}, **more}
+    return {
+        "name": "set",
+        "seed": seed,
+        "steps": 1,
+        "images": 200,
+        "twins": twins,
+        "machine": {"torch": "2", "hardware": "h"},
+        **more,
+    }
 
 
 def seeds(monkeypatch, tmp_path, *demos):
