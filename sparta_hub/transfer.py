@@ -60,9 +60,17 @@ def as_table(rows: Iterable[Transfer]) -> list[tuple[str, ...]]:
     if not rows:
         return []
     attacks = list(dict.fromkeys(attack for row in rows for attack in row.accuracies))
-    head = ("set", "host", "data", "activation", "seed", *(word for attack in attacks for word in (attack, "gain")))
+    head = (
+        "set",
+        "host",
+        "data",
+        "epochs",
+        "activation",
+        "seed",
+        *(word for attack in attacks for word in (attack, "gain")),
+    )
     lines = [
-        (row.source, row.host, row.dataset, IN_WORDS[row.mode], str(row.seed),
+        (row.source, row.host, row.dataset, f"{row.epochs:g}", IN_WORDS[row.mode], str(row.seed),
          *(cell for attack in attacks
            for cell in (str(row.accuracies.get(attack, "not measured")).strip(), gain_cell(row.gains, attack))))
         for row in rows

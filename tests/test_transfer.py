@@ -33,10 +33,10 @@ def test_read_back_as_written():
 
 def test_the_table():
     assert transfer_table([FROZEN, RELU]).splitlines() == [
-        "| set | host | data | activation | seed | clean | gain | pgd | gain |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| sparta-a | resnet34_cifar | cifar10 | frozen | 0 | 54.0 % [50.9, 57.1] | +1.0 [-0.5, +2.5] | 37.0 % [34.1, 40.0] | -1.5 [-3.0, +0.0] |",  # noqa: E501
-        "| sparta-a | resnet34_cifar | cifar10 | ReLU | 0 | 54.0 % [50.9, 57.1] | – | not measured | – |",
+        "| set | host | data | epochs | activation | seed | clean | gain | pgd | gain |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| sparta-a | resnet34_cifar | cifar10 | 4 | frozen | 0 | 54.0 % [50.9, 57.1] | +1.0 [-0.5, +2.5] | 37.0 % [34.1, 40.0] | -1.5 [-3.0, +0.0] |",  # noqa: E501
+        "| sparta-a | resnet34_cifar | cifar10 | 4 | ReLU | 0 | 54.0 % [50.9, 57.1] | – | not measured | – |",
     ]
     assert transfer_table([]) == ""
 
@@ -55,7 +55,7 @@ def test_networks_that_differ_in_their_seed_alone_have_a_mean_below_the_table():
     table, head, lines = transfer_table([FROZEN, *others, again]).split("\n\n")
     assert len(table.splitlines()) == 2 + 7
     assert head.startswith("Means of the gains over ReLU of networks that differ in their seed alone")
-    assert lines.startswith("- sparta-a, frozen, in resnet34_cifar on cifar10, over seeds 0, 1: clean +1.5 points ["), (
+    assert lines.startswith("- sparta-a, frozen, in resnet34_cifar on cifar10, 4 epochs, seeds 0, 1: clean +1.5 points ["), (
         lines
     )
     assert "; pgd -2.5 points [" in lines
@@ -66,7 +66,7 @@ def test_text_of_a_stranger_stays_in_its_cell():
     evil = rows()
     evil[0]["host"] = "a | b\n<script> [x](http://e)"
     line = transfer_table(read_transfers(evil)).splitlines()[2]
-    assert line.replace("\\|", "").count("|") == 10
+    assert line.replace("\\|", "").count("|") == 11
     assert "<script" not in line
     assert "](" not in line.replace("\\](", "")
 

@@ -217,7 +217,7 @@ def transfer_table(rows: Iterable[Transfer]) -> str:
     if not lines:
         return ""
     means = [
-        f"- {text(row.source)}, {text(IN_WORDS[row.mode])}, in {text(row.host)} on {text(row.dataset)}, over seeds "
+        f"- {text(row.source)}, {text(IN_WORDS[row.mode])}, in {text(row.host)} on {text(row.dataset)}, {row.epochs:g} epochs, seeds "
         f"{', '.join(map(str, gains[0].seeds))}: {'; '.join(f'{text(gain.attack)} {gain}' for gain in gains)}."
         for row, gains in over_seeds(rows)
     ]
