@@ -55,9 +55,7 @@ def test_networks_that_differ_in_their_seed_alone_have_a_mean_below_the_table():
     table, head, lines = transfer_table([FROZEN, *others, again]).split("\n\n")
     assert len(table.splitlines()) == 2 + 7
     assert head.startswith("Means of the gains over ReLU of networks that differ in their seed alone")
-    assert lines.startswith("- sparta-a, frozen, in resnet34_cifar on cifar10, 4 epochs, seeds 0, 1: clean +1.5 points ["), (
-        lines
-    )
+    assert lines.startswith("- sparta-a, frozen, in resnet34_cifar on cifar10, 4 epochs, seeds 0, 1: clean +1.5 points")
     assert "; pgd -2.5 points [" in lines
     assert "in the mean of -1.5, -3.5." in lines
 

@@ -217,8 +217,9 @@ def transfer_table(rows: Iterable[Transfer]) -> str:
     if not lines:
         return ""
     means = [
-        f"- {text(row.source)}, {text(IN_WORDS[row.mode])}, in {text(row.host)} on {text(row.dataset)}, {row.epochs:g} epochs, seeds "
-        f"{', '.join(map(str, gains[0].seeds))}: {'; '.join(f'{text(gain.attack)} {gain}' for gain in gains)}."
+        f"- {text(row.source)}, {text(IN_WORDS[row.mode])}, in {text(row.host)} on {text(row.dataset)}, "
+        f"{row.epochs:g} epochs, seeds {', '.join(map(str, gains[0].seeds))}: "
+        f"{'; '.join(f'{text(gain.attack)} {gain}' for gain in gains)}."
         for row, gains in over_seeds(rows)
     ]
     own = [(*map(text, line[:3]), *line[3:]) for line in lines]  # names may be a stranger's, figures are ours

@@ -156,7 +156,7 @@ def test_transfers_are_shown_as_the_artifacts_have_them(entries):
     row = Transfer("sparta-tiny", "a<b", "gtsrb", "frozen", 0, "r", 4.0, "Linf 8/255", accuracies, gains)
     html = transferred({"x": replace(info, results={"transfers": [row.to_json()]})})
     assert "<th scope='col'>clean</th><th scope='col'>gain</th>" in html
-    assert "<td>a&lt;b</td><td>gtsrb</td><td>frozen</td><td>0</td><td>54.0 % [50.9, 57.1]</td>" in html
+    assert "<td>a&lt;b</td><td>gtsrb</td><td>4</td><td>frozen</td><td>0</td><td>54.0 % [50.9, 57.1]</td>" in html
     assert "<td>+1.0 [-0.5, +2.5]</td>" in html
 
 
