@@ -37,12 +37,12 @@ def demo(seed, clean, robust, **more):
     }
 
 
-def seeds(monkeypatch, tmp_path, *demos):
+def seeds(monkeypatch, tmp_path, *demos, words=()):
     paths = [tmp_path / f"{i}.json" for i in range(len(demos))]
     for path, found in zip(paths, demos, strict=True):
         path.write_text(json.dumps(found))
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setattr("sys.argv", ["demo_seeds.py", *map(str, paths), "--json", str(tmp_path / "out.json")])
+    monkeypatch.setattr("sys.argv", ["demo_seeds.py", *map(str, paths), "--json", str(tmp_path / "out.json"), *words])
     importlib.import_module("demo_seeds").main()
 
 
@@ -52,14 +52,31 @@ def test_the_demo_over_seeds(monkeypatch, capsys, tmp_path):
         "SPARTA, clean: +3.0 points [-3.6, +9.6] in the mean of +2.0, +6.0, +1.0",
         "SPARTA, PGD-20: -4.0 points [-9.0, +1.0] in the mean of -4.0, -6.0, -2.0",
     ]
-    record = json.loads((tmp_path / "out.json").read_text())
-    assert [found["seed"] for found in record["demos"]] == record["gains"][0]["seeds"] == [1, 2, 4]
+    assert json.loads((tmp_path / "out.json").read_text())["gains"][0]["seeds"] == [1, 2, 4]
+
+
+def test_demos_of_one_seed_are_put_together(monkeypatch, capsys, tmp_path):
+    frozen, tuned = ([demo(seed, lead + seed, lead) for seed in (1, 2)] for lead in (1.0, 4.0))
+    for found in tuned:
+        found["twins"][0]["name"] = "tuned"
+    seeds(monkeypatch, tmp_path, *frozen, *tuned, words=["--against", "SPARTA"])
+    assert capsys.readouterr().out.splitlines() == [
+        "ReLU, clean: -2.5 points [-8.8, +3.9] in the mean of -2.0, -3.0",
+        "ReLU, PGD-20: -1.0 points [-1.0, -1.0] in the mean of -1.0, -1.0",
+        "tuned, clean: +3.0 points [+3.0, +3.0] in the mean of +3.0, +3.0",
+        "tuned, PGD-20: +3.0 points [+3.0, +3.0] in the mean of +3.0, +3.0",
+    ]
+
+
+ALONE = demo(2, 0, 0)
+ALONE["twins"] = ALONE["twins"][1:]
 
 
 @pytest.mark.parametrize(
     ("demos", "message"),
-    [([demo(1, 0, 0)], "demo_seeds.py: The seeds are 1; expected two or more, each once."),
-     ([demo(1, 0, 0)] * 2, "The seeds are 1, 1; expected two or more, each once."),
+    [([demo(1, 0, 0)], "demo_seeds.py: There are 1: SPARTA, ReLU; expected two seeds or more, each with the same"),
+     ([demo(1, 0, 0), ALONE], "There are 1: SPARTA, ReLU; 2: ReLU; expected two seeds or more, each with the same"),
+     ([demo(1, 0, 0), demo(1, 1, 0)], "Two demos of seed 1 have other accuracies of SPARTA"),
      ([demo(1, 0, 0), demo(2, 0, 0, steps=2)], "The demos differ in more than their seed")],
 )  # fmt: skip
 def test_demos_that_cannot_be_put_together(monkeypatch, tmp_path, demos, message):
