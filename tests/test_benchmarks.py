@@ -55,6 +55,13 @@ def test_the_demo_over_seeds(monkeypatch, capsys, tmp_path):
     assert json.loads((tmp_path / "out.json").read_text())["gains"][0]["seeds"] == [1, 2, 4]
 
 
+def test_the_record_holds_what_its_means_are_of(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("demo_seeds")
+    record = json.loads((BENCHMARKS / "records/demo_seeds-cpu.json").read_text())
+    assert [gain.to_json() for gain in module.gains_of(module.by_seed(record["demos"]), "ReLU")] == record["gains"]
+
+
 def test_demos_of_one_seed_are_put_together(monkeypatch, capsys, tmp_path):
     frozen, tuned = ([demo(seed, lead + seed, lead) for seed in (1, 2)] for lead in (1.0, 4.0))
     for found in tuned:
