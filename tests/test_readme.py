@@ -55,17 +55,12 @@ def test_every_local_link_leads_somewhere():
 
 def test_the_demo_over_seeds_is_what_its_record_says():
     record = json.loads((ROOT / "benchmarks/records/demo_seeds-cpu.json").read_text())
-    gains = {row["attack"]: row for row in record["gains"]}
-    frozen, clean, tuned = (
-        gains[f"SPARTA ({name}"] for name in ("frozen), PGD-20", "frozen), clean", "tuned), PGD-20")
-    )
-    text = " ".join(README.split())
+    gains = {row["attack"].removeprefix("SPARTA "): row for row in record["gains"]}
+    frozen, clean, tuned = (gains[name] for name in ("(frozen), PGD-20", "(frozen), clean", "(tuned), PGD-20"))
+    text, lead = " ".join(README.split()), {key: -frozen[key] for key in ("points", "low", "high")}
     assert len(frozen["seeds"]) == 10
     assert "Over ten seeds ([record](benchmarks/records/demo_seeds-cpu.json)" in text
-    assert (
-        f"behind ReLU by {-frozen['points']:.1f} points under PGD-20 [{-frozen['high']:.1f}, {-frozen['low']:.1f}]"
-        in text
-    )
+    assert f"behind ReLU by {lead['points']:.1f} points under PGD-20 [{lead['high']:.1f}, {lead['low']:.1f}]" in text
     assert f"and by {-clean['points']:.1f} on clean images" in text
     assert f"({tuned['points']:+.1f} [{tuned['low']:+.1f}, {tuned['high']:+.1f}])" in text
 
