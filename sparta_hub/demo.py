@@ -98,8 +98,9 @@ def run_demo(
         attack_steps: steps of PGD, each 2.5·ε / ``attack_steps``.
         progress: show progress bars.
     """
-    if unknown := [mode for mode in modes if mode not in MODES]:
-        raise SpartaError(f"There is no mode {unknown[0]!r}; expected {', '.join(MODES)}.")
+    modes = tuple(dict.fromkeys(modes))
+    if not modes or not {*modes} <= MODES.keys():
+        raise SpartaError(f"The modes are {', '.join(modes) or '(none)'}; expected one or more of {', '.join(MODES)}.")
     train, test = _resized(load_bundled("train")), _resized(load_bundled("test"))
     if not (1 <= test_count <= len(test) and steps >= 1 and batch_size >= 2):
         raise SpartaError(f"Expected steps >= 1, batch size >= 2 and 1 to {len(test)} test images.")

@@ -84,8 +84,17 @@ def test_every_mode_has_a_twin_with_what_it_says():
     assert 0 < moved[2] < 0.1 < moved[3]  # a step away, and from anywhere
     assert spec_of(found.sets[3].model).origin is None
     assert len(demo.table(found).splitlines()) == 1 + 5 + 1
-    with pytest.raises(SpartaError, match="There is no mode 'froze'; expected frozen, weights, tuned, joint"):
-        demo.run_demo(modes=["froze"])
+
+
+@pytest.mark.parametrize(("modes", "seen"), [(["frozen", "froze"], "frozen, froze"), ([], r"\(none\)")])
+def test_unknown_modes_are_refused(modes, seen):
+    with pytest.raises(SpartaError, match=f"The modes are {seen}; expected one or more of frozen, weights, "):
+        demo.run_demo(modes=modes)
+
+
+def test_the_command_knows_all_modes():
+    (option,) = (option for option in main.commands["demo"].params if option.name == "modes")
+    assert option.type.to_info_dict()["choices"] == list(demo.MODES)
 
 
 def test_the_label_is_that_of_the_set(tmp_path):
