@@ -76,7 +76,7 @@ def test_a_place_is_shown_with_all_that_was_trained_alike(root, giver, place, ti
     table = (root / "README.md").read_text().split(BEGIN)[1].split(END)[0].strip()
     assert len(table.splitlines()) == 2 + 5
     assert table in (giver / "README.md").read_text()
-    assert f"| giver | {tiny.host} | cifar10 | ReLU | 7 | {clean['relu']:.1f} %" in table.replace("\\_", "_")
+    assert f"| giver | {tiny.host} | cifar10 | 2 | ReLU | 7 | {clean['relu']:.1f} %" in table.replace("\\_", "_")
     text = (root / "README.md").read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
