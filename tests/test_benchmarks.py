@@ -59,7 +59,11 @@ def test_the_record_holds_what_its_means_are_of(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     module = importlib.import_module("demo_seeds")
     record = json.loads((BENCHMARKS / "records/demo_seeds-cpu.json").read_text())
-    assert [gain.to_json() for gain in module.gains_of(module.by_seed(record["demos"]), "ReLU")] == record["gains"]
+    found = module.by_seed(record["demos"])
+    assert [gain.to_json() for gain in module.gains_of(found, "ReLU")] == record["gains"]
+    (tuned,) = (g for g in module.gains_of(found, "SPARTA (frozen)") if g.attack == "SPARTA (tuned), PGD-20")
+    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert f"{tuned.points:.1f} points [{tuned.low:.1f}, {tuned.high:.1f}] ahead of itself frozen" in readme
 
 
 def test_demos_of_one_seed_are_put_together(monkeypatch, capsys, tmp_path):
