@@ -1,6 +1,6 @@
 """Hosts for small images, registered with timm when this module is imported: 3×3 stem, no max-pool, images in [0, 1].
 
-The first three have timm's BasicBlock or Bottleneck, so SPARTA goes into them; the last two are pre-activation
+The first four have timm's BasicBlock or Bottleneck, so SPARTA goes into them; the last two are pre-activation
 networks, without an activation after the addition, and serve as baselines and for placement ``every``.
 """
 
@@ -39,6 +39,7 @@ _CFG_PREACT = {**_CFG, "first_conv": "stem.conv", "classifier": "head.fc"}
 default_cfgs = generate_default_cfgs(
     {
         "resnet18_cifar.untrained": _CFG_RESNET,
+        "resnet18_w16_cifar.untrained": _CFG_RESNET,
         "resnet34_cifar.untrained": _CFG_RESNET,
         "resnet50_cifar.untrained": _CFG_RESNET,
         "preact_resnet18.untrained": _CFG_PREACT,
@@ -51,7 +52,7 @@ _PREACT = {"conv_layer": create_conv2d, "norm_layer": BatchNormAct2d, "basic": T
 
 def _stem(in_chans: int, like: nn.Module) -> nn.Conv2d:
     """The convolution that takes the place of ``like``, timm's: 3×3, stride 1."""
-    assert isinstance(like, nn.Conv2d), "these hosts have one convolution as their stem: leave stem_type at its default"
+    assert isinstance(like, nn.Conv2d)
     weight = like.weight
     conv = nn.Conv2d(in_chans, like.out_channels, 3, padding=1, bias=False, device=weight.device, dtype=weight.dtype)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -65,9 +66,14 @@ def _finer(feature_info: list[dict[str, Any]]) -> None:
         info["reduction"] //= 4
 
 
-def _small_resnet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> ResNet:
-    model = ResNet(in_chans=in_chans, num_classes=num_classes, **kwargs)
-    model.conv1 = _stem(in_chans, model.conv1)
+def _small_resnet(
+    in_chans: int = 3, num_classes: int = 10, *, stem_type: str = "", stem_width: int = 64, **kwargs: Any
+) -> ResNet:
+    assert not stem_type, "these hosts have one convolution as their stem: leave stem_type at its default"
+    # timm's plain stem is 64 wide whatever is asked for, its deep one twice stem_width
+    deep = {} if stem_width == 64 else {"stem_type": "deep", "stem_width": stem_width // 2}
+    model = ResNet(in_chans=in_chans, num_classes=num_classes, **deep, **kwargs)
+    model.conv1 = _stem(in_chans, model.conv1[-1] if deep else model.conv1)
     model.maxpool = nn.Identity()
     _finer(model.feature_info)
     return model
@@ -91,6 +97,13 @@ def _build(name: str, factory: Callable[..., _Net], pretrained: bool, **kwargs: 
 def resnet18_cifar(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """ResNet-18 for small images: 11,173,962 parameters with 10 classes."""
     return _build("resnet18_cifar", partial(_small_resnet, block=BasicBlock, layers=(2, 2, 2, 2)), pretrained, **kwargs)
+
+
+@register_model
+def resnet18_w16_cifar(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """ResNet-18 for small images, a quarter as wide, for comparisons over many seeds: 701,466 with 10 classes."""
+    shape = {"layers": (2, 2, 2, 2), "channels": (16, 32, 64, 128), "stem_width": 16}
+    return _build("resnet18_w16_cifar", partial(_small_resnet, block=BasicBlock, **shape), pretrained, **kwargs)
 
 
 @register_model

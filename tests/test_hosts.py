@@ -15,6 +15,7 @@ from tests.conftest import HAS_PREACT, needs_preact
 # name, parameters with 10 classes, channels and reductions of the feature maps
 HOSTS = [
     ("resnet18_cifar", 11_173_962, (64, 64, 128, 256, 512), (1, 1, 2, 4, 8)),
+    ("resnet18_w16_cifar", 701_466, (16, 16, 32, 64, 128), (1, 1, 2, 4, 8)),
     ("resnet34_cifar", 21_282_122, (64, 64, 128, 256, 512), (1, 1, 2, 4, 8)),
     ("resnet50_cifar", 23_520_842, (64, 256, 512, 1024, 2048), (1, 1, 2, 4, 8)),
 ]

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from training.config import TrainConfig
-from training.recipes import cpu, fast_gpu, fastat, sat, sparta, thesis
+from training.recipes import cpu, fast_gpu, fastat, sat, small, sparta, thesis
 from training.recipes._paper import PaperRow
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     **cpu.RECIPES,
+    **small.RECIPES,
     **fast_gpu.RECIPES,
     **fastat.RECIPES,
     **sparta.RECIPES,
