@@ -1,4 +1,4 @@
-"""Cards and the README's table from the records: ``python -m training.card [NAME ...]``; all published by default."""
+"""Cards and the README's tables from the records: ``python -m training.card [NAME ...]``; all published by default."""
 
 import argparse
 import hashlib
@@ -13,6 +13,7 @@ from sparta_hub.saving import to_json_bytes
 from sparta_hub.transfer import read_transfers
 from sparta_hub.zoo import NAMESPACE, Entry, read_registry, write_registry
 from training.checkpoints import write_whole
+from training.comparison import tables
 from training.entries import ROOT, entries, read_entry
 from training.errors import ConfigError, answered
 from training.results import results_of
@@ -20,6 +21,7 @@ from training.transfers import transfers_of
 from training.twins import left_behind
 
 BEGIN, END = "<!-- transfers: written by python -m training.card -->", "<!-- /transfers -->"
+COMPARED = "<!-- comparisons: written by python -m training.card -->", "<!-- /comparisons -->"
 
 
 def published(root: Path) -> list[str]:
@@ -28,7 +30,7 @@ def published(root: Path) -> list[str]:
 
 
 def rewrite(root: Path, names: Iterable[str] | None = None) -> None:
-    """Write results, card and checksums of published sets anew, and the README's table of transfers.
+    """Write results, card and checksums of published sets anew, and the README's tables of transfers and comparisons.
 
     Args:
         root: of the repository.
@@ -38,11 +40,19 @@ def rewrite(root: Path, names: Iterable[str] | None = None) -> None:
         _rewrite_card(root, name)
     readme = root / "README.md"
     if readme.is_file():
-        text = readme.read_text(encoding="utf-8")
-        if BEGIN not in text or END not in text:
-            raise ConfigError(f"{readme} has no lines {BEGIN} and {END}, between which the table of transfers stands.")
-        before, rest = text.split(BEGIN)
-        write_whole(readme, f"{before}{BEGIN}\n{matrix(root)}\n{END}{rest.split(END)[1]}".encode())
+        text = _between(readme, readme.read_text(encoding="utf-8"), (BEGIN, END), matrix(root))
+        if compared := tables(root):
+            text = _between(readme, text, COMPARED, compared)
+        write_whole(readme, text.encode())
+
+
+def _between(readme: Path, text: str, lines: tuple[str, str], body: str) -> str:
+    """The text of the README with ``body`` between two lines of it."""
+    begin, end = lines
+    if begin not in text or end not in text:
+        raise ConfigError(f"{readme} has no lines {begin} and {end}, between which a table stands.")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{body}\n{end}{rest.split(end)[1]}"
 
 
 def matrix(root: Path) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sparta_hub.artifacts import looks_like, read_tensors
 from sparta_hub.errors import ArtifactError
-from training.errors import CheckpointError
+from training.errors import CheckpointError, TakenError
 from training.settings import differences, from_json, to_json
 from training.validation import Validation
 
@@ -87,7 +87,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Make ``folder`` if need be; inside, no other run can be in it, and however this one ends, the next one can.
 
     Raises:
-        CheckpointError: another run is in it, or it cannot be made.
+        TakenError: another run is in it.
+        CheckpointError: it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         while _is_taken(handle):
             if time.monotonic() > end:
-                raise CheckpointError(f"Another run is in {folder}. Wait for its end, or give another --out.")
+                raise TakenError(f"Another run is in {folder}. Wait for its end, or give another --out.")
             time.sleep(0.1)
         yield
     finally:

@@ -15,6 +15,10 @@ class CheckpointError(SpartaError):
     """A checkpoint is damaged, belongs to another run, or cannot be written."""
 
 
+class TakenError(CheckpointError):
+    """Another run is in the folder."""
+
+
 class LossError(SpartaError):
     """The loss is no longer a number."""
 

@@ -4,7 +4,6 @@ RECIPE may also be the JSON record of a run, which is then done again.
 """
 
 import argparse
-import difflib
 import json
 import math
 import os
@@ -26,9 +25,9 @@ from training.engine import Options, train  # noqa: E402
 from training.errors import ConfigError, answered  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
 from training.precision import slow_precision  # noqa: E402
-from training.recipes import RECIPES  # noqa: E402
+from training.recipes import RECIPES, find_recipe  # noqa: E402
 from training.settings import changed, from_json  # noqa: E402
-from training.step import COMPILE_MODES  # noqa: E402
+from training.step import COMPILE_MODES, compile_mode  # noqa: E402
 from training.stopping import Stop  # noqa: E402
 
 
@@ -101,7 +100,7 @@ def _run(options: argparse.Namespace) -> None:
         data = open_data(config, world, limit=limit, workers=options.workers)
         shard = None if options.max_shard_mb is None else int(options.max_shard_mb * 1e6)
         how = Options(
-            compiled=_compiler(options.compile, world),
+            compiled=compile_mode(options.compile, world),
             checkpoint_seconds=options.checkpoint_every,
             max_shard_bytes=shard,
         )
@@ -130,12 +129,6 @@ def _check(options: argparse.Namespace) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(options, name)}; expected {expected}.")
 
 
-def _compiler(wanted: str | None, world: World) -> str | None:
-    """The mode of torch.compile; by default none where its graphs would break at every synchronised BatchNorm."""
-    mode = wanted or ("default" if world.device.type == "cuda" and not world.synchronises else "none")
-    return None if mode == "none" else mode
-
-
 def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
     """Configuration, share of the data and folder that the options ask for."""
     if options.resume:
@@ -150,12 +143,8 @@ def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
             config, limit = from_json(record["config"]), record.get("data", {}).get("limit", 1.0)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{options.recipe} is no record of a run: {type(error).__name__}: {error}") from error
-    elif options.recipe in RECIPES:
-        config = RECIPES[options.recipe]()
     else:
-        near = difflib.get_close_matches(options.recipe.lower(), RECIPES, n=3, cutoff=0.8)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ConfigError(f"There is no recipe {options.recipe}; --list shows all {len(RECIPES)}.{hint}")
+        config = find_recipe(options.recipe)
     config = changed(config, options.set)
     if options.seed is not None:
         config = replace(config, seed=options.seed)

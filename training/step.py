@@ -24,6 +24,17 @@ from training.schedules import epsilon_factor, factor, momentum_dip
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")  # torch.compile's own; the second has CUDA graphs
 
 
+def compile_mode(wanted: str | None, world: World) -> str | None:
+    """The mode of torch.compile; by default none where its graphs would break at every synchronised BatchNorm.
+
+    Args:
+        wanted: one of ``COMPILE_MODES``, or ``none``; None: what pays on the device.
+        world: this process and its device.
+    """
+    mode = wanted or ("default" if world.device.type == "cuda" and not world.synchronises else "none")
+    return None if mode == "none" else mode
+
+
 @dataclass(frozen=True)
 class Length:
     """How long a run is.

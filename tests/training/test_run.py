@@ -15,6 +15,7 @@ from tests.training.conftest import HOST
 from training import run
 from training.parallel import World
 from training.recipes import RECIPES
+from training.step import compile_mode
 
 ROOT = Path(run.__file__).parent.parent
 SMALL = ["epochs=2", "batch_size=8", "validation=6", f"host={HOST}", "arguments.hidden=8", "precision=fp32"]
@@ -88,7 +89,7 @@ def test_list_shows_every_recipe(monkeypatch, capsys):
     ("words", "message"),
     [
         (["cpu_sparta_res18_cifar", "--set", "epoch=1"], "training.run: There is no field epoch; the fields are name,"),
-        (["nothing"], "training.run: There is no recipe nothing; --list shows all"),
+        (["nothing"], "training.run: There is no recipe nothing; python -m training.run --list shows all"),
         (["cpu_sparta_res18_cifr"], f"shows all {len(RECIPES)}. Did you mean cpu_sparta_res18_cifar or"),
         (["CPU_SPARTA_RES18_CIFAR"], f"shows all {len(RECIPES)}. Did you mean cpu_sparta_res18_cifar or"),
         (["nothing.json"], "training.run: nothing.json is no record of a run: FileNotFoundError"),
@@ -188,7 +189,7 @@ def test_the_compiler_gets_the_mode_that_was_asked_for(tmp_path, monkeypatch, en
      ("none", "cuda", 1, None)],
 )  # fmt: skip
 def test_one_gpu_compiles_by_default(wanted, device, processes, expected):
-    assert run._compiler(wanted, World(torch.device(device), count=processes)) == expected
+    assert compile_mode(wanted, World(torch.device(device), count=processes)) == expected
 
 
 def test_an_unknown_mode_of_the_compiler_is_refused(monkeypatch, capsys):
