@@ -17,7 +17,8 @@ from timm.layers.norm_act import BatchNormAct2d
 from timm.models import build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from timm.models.resnetv2 import ResNetV2
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sparta_hub.errors import SiteError
 
@@ -51,10 +52,11 @@ _PREACT = {"conv_layer": create_conv2d, "norm_layer": BatchNormAct2d, "basic": T
 
 
 def _stem(in_chans: int, like: nn.Module) -> nn.Conv2d:
-    """The convolution that takes the place of ``like``, timm's: 3×3, stride 1."""
-    assert isinstance(like, nn.Conv2d)
-    weight = like.weight
-    conv = nn.Conv2d(in_chans, like.out_channels, 3, padding=1, bias=False, device=weight.device, dtype=weight.dtype)
+    """The convolution that takes the place of ``like``, timm's, or of the last one of it: 3×3, stride 1."""
+    last = like[-1] if isinstance(like, nn.Sequential) else like
+    assert isinstance(last, nn.Conv2d)
+    weight = last.weight
+    conv = nn.Conv2d(in_chans, last.out_channels, 3, padding=1, bias=False, device=weight.device, dtype=weight.dtype)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
 
@@ -73,7 +75,7 @@ def _small_resnet(
     # timm's plain stem is 64 wide whatever is asked for, its deep one twice stem_width
     deep = {} if stem_width == 64 else {"stem_type": "deep", "stem_width": stem_width // 2}
     model = ResNet(in_chans=in_chans, num_classes=num_classes, **deep, **kwargs)
-    model.conv1 = _stem(in_chans, model.conv1[-1] if deep else model.conv1)
+    model.conv1 = _stem(in_chans, model.conv1)
     model.maxpool = nn.Identity()
     _finer(model.feature_info)
     return model
@@ -171,10 +173,24 @@ def check_num_classes(num_classes: int | None, name: str) -> None:
         raise SiteError(f"num_classes is {num_classes!r}; expected a whole number, or None for {name}'s own.")
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Inside, tensors without memory get no initial values; drawing what nothing holds is half the time of building."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
+
+
 def host_on_meta(name: str, num_classes: int | None = None, **kwargs: Any) -> nn.Module:
     """The network that ``create_host`` would make, without memory for its weights."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NothingDrawn():
             return create_host(name, num_classes, **kwargs)
     except (NotImplementedError, RuntimeError):  # some networks of older timm look at values while they are made
         return create_host(name, num_classes, **kwargs)

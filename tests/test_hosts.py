@@ -6,10 +6,11 @@ import pytest
 import timm
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import sparta_hub.hosts  # noqa: F401  registers them
 from sparta_hub.errors import SiteError
-from sparta_hub.hosts import create_host
+from sparta_hub.hosts import _NothingDrawn, create_host, host_on_meta
 from tests.conftest import HAS_PREACT, needs_preact
 
 # name, parameters with 10 classes, channels and reductions of the feature maps
@@ -133,3 +134,21 @@ def test_another_stem_type_is_refused_by_name():
 def test_an_old_timm_is_named_where_it_lacks_something():
     with pytest.raises(SiteError, match=r"need timm 1.0.10 or newer: pip install -U timm"):
         create_host("preact_resnet18")
+
+
+def test_on_meta_nothing_is_drawn_and_elsewhere_everything_is():
+    calls = []
+
+    class Counting(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            calls.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Counting():  # outermost, so it sees what the other lets through
+        meta = host_on_meta("resnet18_cifar")
+    assert not {torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.kaiming_normal_} & {*calls}
+    assert parameters(meta) == 11_173_962
+    real = torch.zeros(3)
+    with _NothingDrawn():
+        assert nn.init.normal_(real).all()
+        assert torch.zeros(3).uniform_().all()
