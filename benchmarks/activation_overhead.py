@@ -24,10 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparta_hub.activations import FAMILIES, build
 from sparta_hub.cli.options import whole
+from sparta_hub.errors import answered
 from sparta_hub.hosts import create_host
 from sparta_hub.provenance import provenance
 from sparta_hub.surgery import inject
-from training.errors import answered
 from training.precision import without_bfloat16
 from training.step import COMPILE_MODES
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from _options import new_file
 
+from sparta_hub.errors import answered
 from sparta_hub.evaluation import SeedGain, mean_over_seeds
 from training.entries import read_record
-from training.errors import ConfigError, answered
+from training.errors import ConfigError
 
 Twins = Mapping[str, Mapping[str, Any]]  # by name, what one seed has
 

@@ -1,5 +1,9 @@
 """Errors meant for the reader: what was seen, what was expected, what to type."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SpartaError(Exception):
     """Base of every error this package raises for something a user can mend."""
@@ -44,6 +48,17 @@ def in_a_line(error: SpartaError | OSError) -> str:
     if error.filename is None:
         raise error
     return f"{error.filename} cannot be read or written: {error.strerror}."
+
+
+@contextmanager
+def answered(command: str) -> Iterator[None]:
+    """For scripts: our errors, files that cannot be read or written, and Ctrl-C become one line on standard error."""
+    try:
+        yield
+    except (SpartaError, OSError) as error:
+        sys.exit(f"{command}: {in_a_line(error)}")
+    except KeyboardInterrupt:
+        sys.exit(f"{command}: interrupted.")
 
 
 def first_words(error: Exception) -> str:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from sparta_hub.artifacts import CARD, CONFIG, RESULTS, digests, read_artifact
 from sparta_hub.cards import render_card, transfer_table
+from sparta_hub.errors import answered
 from sparta_hub.saving import to_json_bytes
 from sparta_hub.transfer import read_transfers
 from sparta_hub.zoo import NAMESPACE, Entry, read_registry, write_registry
 from training.checkpoints import write_whole
 from training.comparison import tables
 from training.entries import ROOT, entries, read_entry
-from training.errors import ConfigError, answered
+from training.errors import ConfigError
 from training.results import results_of
 from training.transfers import transfers_of
 from training.twins import left_behind

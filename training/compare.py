@@ -23,6 +23,7 @@ import torch  # noqa: E402
 from sparta_hub.cli.attacks import make_attacks  # noqa: E402
 from sparta_hub.cli.options import at_home, whole  # noqa: E402
 from sparta_hub.data import load_images  # noqa: E402
+from sparta_hub.errors import answered  # noqa: E402
 from sparta_hub.evaluation import Speed, evaluate  # noqa: E402
 from sparta_hub.processes import leave_processes  # noqa: E402
 from training.checkpoints import alone_in, write_whole  # noqa: E402
@@ -31,7 +32,7 @@ from training.config import TrainConfig  # noqa: E402
 from training.data import open_data  # noqa: E402
 from training.engine import Options, train  # noqa: E402
 from training.entries import read_record  # noqa: E402
-from training.errors import ConfigError, LossError, TakenError, answered  # noqa: E402
+from training.errors import ConfigError, LossError, TakenError  # noqa: E402
 from training.measure import BATCH, read_run, usual_attacks  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
 from training.recipes import find_recipe  # noqa: E402

@@ -1,10 +1,6 @@
 """Errors of training that a user can mend."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from sparta_hub.errors import SpartaError, in_a_line
+from sparta_hub.errors import SpartaError
 
 
 class ConfigError(SpartaError):
@@ -21,14 +17,3 @@ class TakenError(CheckpointError):
 
 class LossError(SpartaError):
     """The loss is no longer a number."""
-
-
-@contextmanager
-def answered(command: str) -> Iterator[None]:
-    """Turns our errors, files that cannot be read or written, and Ctrl-C, into one line on standard error."""
-    try:
-        yield
-    except (SpartaError, OSError) as error:
-        sys.exit(f"{command}: {in_a_line(error)}")
-    except KeyboardInterrupt:
-        sys.exit(f"{command}: interrupted.")

@@ -20,6 +20,7 @@ from sparta_hub.attacks import pgd
 from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.cli.options import at_home, whole
 from sparta_hub.data import load_images
+from sparta_hub.errors import answered
 from sparta_hub.evaluation import SAMPLE, Attack, Speed, evaluate
 from sparta_hub.hub import info, load
 from sparta_hub.surgery import spec_of, state_of
@@ -29,7 +30,7 @@ from training.card import refresh
 from training.checkpoints import NAME as CHECKPOINT
 from training.config import TrainConfig
 from training.entries import EVALUATIONS, RECORDS, ROOT, Entry, entries, read_entry, read_record, write_entry
-from training.errors import ConfigError, answered
+from training.errors import ConfigError
 from training.figures import reports_of
 from training.parallel import device_named
 from training.records import RECORD, keep

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sparta_hub.artifacts import CARD, RESULTS
 from sparta_hub.cli.options import at_home
+from sparta_hub.errors import answered
 from sparta_hub.evaluation import SAMPLE, Speed
 from sparta_hub.hub import load
 from sparta_hub.hub.names import check_repo
@@ -17,7 +18,7 @@ from sparta_hub.saving import save_model
 from sparta_hub.zoo import NAMESPACE
 from training.card import refresh, register
 from training.entries import RECORDS, ROOT, Entry, read_entry, write_entry
-from training.errors import ConfigError, answered
+from training.errors import ConfigError
 from training.measure import add_options, check_evaluation, evaluation_of, read_run, speed_of, tell_left_behind
 from training.records import keep
 from training.results import OVERHEADS

@@ -17,12 +17,13 @@ STARTED = time.monotonic()  # a time budget counts from here, the slow imports b
 import torch  # noqa: E402
 
 from sparta_hub.cli.options import at_home  # noqa: E402
+from sparta_hub.errors import answered  # noqa: E402
 from sparta_hub.processes import leave_processes  # noqa: E402
 from training.checkpoints import read_head  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.data import open_data  # noqa: E402
 from training.engine import Options, train  # noqa: E402
-from training.errors import ConfigError, answered  # noqa: E402
+from training.errors import ConfigError  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
 from training.precision import slow_precision  # noqa: E402
 from training.recipes import RECIPES, find_recipe  # noqa: E402

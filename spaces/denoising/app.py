@@ -22,7 +22,7 @@ from state import State, from_query
 from transfer import HOSTS, activation_sets, fits, matrix, transferred
 from words import ABOUT, INTRO, TITLE
 
-from sparta_hub.errors import SpartaError
+from sparta_hub.errors import SpartaError, answered
 
 UNTARGETED = "any wrong class"
 QUEUE = 20  # visitors who wait; later ones are told that it is full
@@ -268,7 +268,8 @@ def style(show: Show) -> str:
 
 def main() -> None:
     """Serve everything that is found, on the GPU if there is one."""
-    show = open_show(find_entries(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    with answered("app.py"):
+        show = open_show(find_entries(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     build(show).queue(max_size=QUEUE).launch(**launch_settings(show))
 
 

@@ -12,11 +12,12 @@ from demo import Settings, attack
 from images import read_upload, to_tensor
 from networks import HERE, Entry, find_entries
 from PIL import Image
-from show import example_files, read_network
+from show import example_files, no_network, read_network
 from stored import FOLDER, SETTINGS, write_stored
 
 from sparta_hub.attacks import pgd
 from sparta_hub.data import Images, load_images
+from sparta_hub.errors import answered
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.provenance import provenance
 
@@ -71,11 +72,14 @@ def main() -> None:
     options, entries = parser.parse_args(), find_entries()
     if unknown := sorted(set(options.names) - entries.keys()):
         parser.error(f"no network {', '.join(unknown)} with its host's weights; found: {', '.join(entries) or 'none'}")
-    if options.examples:
-        write_examples(load_images("cifar10", "test"))
-    for name, entry in entries.items():
-        if not options.names or name in options.names:
-            precompute(entry, load_images(entry.origin.dataset, "test"), limit=options.images)
+    with answered("precompute.py"):
+        if not entries:
+            raise no_network()
+        if options.examples:
+            write_examples(load_images("cifar10", "test"))
+        for name, entry in entries.items():
+            if not options.names or name in options.names:
+                precompute(entry, load_images(entry.origin.dataset, "test"), limit=options.images)
 
 
 if __name__ == "__main__":

@@ -59,10 +59,7 @@ def open_show(entries: Mapping[str, Entry], device: torch.device, *, stored: Pat
         SpartaError: there is no network at all.
     """
     if not entries:
-        raise SpartaError(
-            "There is no network with weights: put an artifact that was saved with its host into "
-            f"{HERE / 'artifacts'}, or run from a checkout with model_cards."
-        )
+        raise no_network()
 
     @cache
     def network(name: str) -> Network:
@@ -73,6 +70,14 @@ def open_show(entries: Mapping[str, Entry], device: torch.device, *, stored: Pat
     examples = example_files(entry.classes)
     show = Show(entries, examples, network, kept, State("", entry.name, entry.info.spec.sites[0].name))
     return replace(show, first=replace(show.first, image=_first_right(show)))
+
+
+def no_network() -> SpartaError:
+    """What to tell where nothing can be shown."""
+    return SpartaError(
+        "There is no network with weights: put an artifact that was saved with its host into "
+        f"{HERE / 'artifacts'}, or run from a checkout with model_cards."
+    )
 
 
 def read_network(entry: Entry, device: torch.device) -> Network:

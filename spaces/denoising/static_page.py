@@ -16,6 +16,8 @@ from state import State
 from transfer import activation_sets, transferred
 from words import ABOUT, INTRO, TITLE
 
+from sparta_hub.errors import answered
+
 STYLE = """
 body { margin: 0; background: #fff; font-family: system-ui, sans-serif; }
 html.dark body { background: #0f1319; }
@@ -85,9 +87,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE / "static", help="folder, made if need be")
     folder = parser.parse_args().out
-    folder.mkdir(parents=True, exist_ok=True)
-    show = open_show(find_entries(), torch.device("cpu"))
-    (folder / "index.html").write_text(static_page(show), encoding="utf-8")
+    with answered("static_page.py"):
+        show = open_show(find_entries(), torch.device("cpu"))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.html").write_text(static_page(show), encoding="utf-8")
 
 
 if __name__ == "__main__":

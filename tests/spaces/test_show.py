@@ -1,5 +1,6 @@
 """Stored attacks are used where they fit; elsewhere the page computes, and says so."""
 
+import importlib
 import json
 import pickle
 from dataclasses import replace
@@ -116,6 +117,27 @@ def test_a_name_that_is_no_network_is_refused(monkeypatch, capsys):
         main()
     told = capsys.readouterr().err
     assert "no network sparta-res81 with its host's weights; found: sparta-res18-cifar" in told
+
+
+@pytest.mark.parametrize("script", ["app", "precompute", "static_page"])
+def test_a_script_without_networks_says_so_in_a_line(script, tmp_path, monkeypatch):
+    module = importlib.import_module(script)
+    monkeypatch.setattr(module, "find_entries", dict)
+    monkeypatch.setattr(
+        "sys.argv", [f"{script}.py", *(["--out", str(tmp_path / "s")] if script == "static_page" else [])]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        module.main()
+    assert str(stopped.value).startswith(f"{script}.py: There is no network with weights: put an artifact that was")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_precomputing_without_data_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["precompute.py", "sparta-res18-cifar"])
+    monkeypatch.setenv("SPARTA_DATA", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"^precompute.py: .*cifar10") as stopped:
+        main()
+    assert "\n" not in str(stopped.value)
 
 
 def test_the_records_that_are_shipped_belong_to_the_weights_or_are_called_stale():
