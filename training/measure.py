@@ -185,28 +185,10 @@ def tell_left_behind(root: Path) -> None:
         print(f"The card of {name} stays as it was: {reason}", file=sys.stderr)
 
 
-def _entry_of(root: Path, run: FinishedRun) -> Entry:
-    """The entry that this very run has, or a new one.
-
-    Names of entries of another configuration, share of the images or kind of weights are taken.
-    """
-    there = {entry.name: entry for entry in entries(root)}
-    name, number = run.config.run_name, 1
-    while found := there.get(name):
-        kept = read_record(root / RECORDS / found.training)
-        if found.weights == run.weights and trained(kept) == trained(run.record):
-            if kept == run.record:
-                return found
-            break
-        number += 1
-        name = f"{run.config.run_name}-{number}"
-    giver = _check_giver(run.config, run.model) if run.config.activation else ""
-    training = keep(run.record, root / RECORDS, name=run.config.run_name).name
-    return Entry(name, training, (), run.weights, giver_sha256=giver)
-
-
-def _check_giver(config: TrainConfig, model: nn.Module) -> str:
-    """Sha256 of the weights that were put in, after a look at whether what was frozen is still as it was."""
+def check_giver(config: TrainConfig, model: nn.Module) -> str:
+    """Sha256 of the weights that were put in, if any were, after a look at whether what was frozen is as it was."""
+    if not config.activation:
+        return ""
     given, state = read_artifact(info(config.activation).folder), state_of(model)
     sites = zip(spec_of(model).sites, given.spec.sites, strict=True)  # G1.B3 of a deeper host may hold what was G1.B2
     pairs = [
@@ -225,6 +207,25 @@ def _check_giver(config: TrainConfig, model: nn.Module) -> str:
             f"{given.folder}: the set was replaced since, or was not frozen."
         )
     return sha256_of(given.folder / WEIGHTS)
+
+
+def _entry_of(root: Path, run: FinishedRun) -> Entry:
+    """The entry that this very run has, or a new one.
+
+    Names of entries of another configuration, share of the images or kind of weights are taken.
+    """
+    there = {entry.name: entry for entry in entries(root)}
+    name, number = run.config.run_name, 1
+    while found := there.get(name):
+        kept = read_record(root / RECORDS / found.training)
+        if found.weights == run.weights and trained(kept) == trained(run.record):
+            if kept == run.record:
+                return found
+            break
+        number += 1
+        name = f"{run.config.run_name}-{number}"
+    training = keep(run.record, root / RECORDS, name=run.config.run_name).name
+    return Entry(name, training, (), run.weights, giver_sha256=check_giver(run.config, run.model))
 
 
 def main() -> None:

@@ -19,7 +19,15 @@ from sparta_hub.zoo import NAMESPACE
 from training.card import refresh, register
 from training.entries import RECORDS, ROOT, Entry, read_entry, write_entry
 from training.errors import ConfigError
-from training.measure import add_options, check_evaluation, evaluation_of, read_run, speed_of, tell_left_behind
+from training.measure import (
+    add_options,
+    check_evaluation,
+    check_giver,
+    evaluation_of,
+    read_run,
+    speed_of,
+    tell_left_behind,
+)
 from training.records import keep
 from training.results import OVERHEADS
 from training.settings import trained
@@ -81,6 +89,7 @@ def publish(
     if twin:
         check_twin(name, Place.of(*trained(found.record), found.weights), network_of(root, beside[0]))
     check_evaluation(root, config, count=count, attacks=attacks, device=device, beside=beside)
+    giver = check_giver(config, model)
     folder = root / "model_cards" / name
     for old in (RESULTS, CARD):  # of an earlier publication: both are written anew below
         (folder / old).unlink(missing_ok=True)
@@ -89,7 +98,7 @@ def publish(
                          device=device, speed=speed, sample=sample, out=out)  # fmt: skip
     training = keep(found.record, root / RECORDS, name=config.run_name).name
     write_entry(root, Entry(name, training, (kept,), found.weights, remark=remark, comparison=comparison, twin=twin,
-                            overhead=overhead))  # fmt: skip
+                            overhead=overhead, giver_sha256=giver))  # fmt: skip
     register(root, name)  # so that the cards find the new weights
     refresh(root, own=name)
     return folder

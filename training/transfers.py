@@ -8,7 +8,6 @@ from sparta_hub.artifacts import WEIGHTS
 from sparta_hub.evaluation import Accuracy
 from sparta_hub.transfer import Mode, Transfer
 from sparta_hub.zoo import read_registry
-from training.config import TrainConfig
 from training.figures import figures, gains_over, reports_of
 from training.results import copies_of
 from training.twins import Network, Place, networks
@@ -19,7 +18,7 @@ def transfers_of(root: Path, name: str) -> Iterator[Transfer]:
     the same family with the host, and ReLU."""
     found = list(networks(root))
     sha256 = read_registry(root / "sparta_hub/registry.json")[name].files[WEIGHTS]
-    giver = next(network.config for network in found if network.entry.name == name)
+    giver = next(network for network in found if network.entry.name == name)
     places: list[Place] = []
     for place in (network.place for network in found if network.entry.giver_sha256 == sha256):
         if place not in places:
@@ -27,7 +26,7 @@ def transfers_of(root: Path, name: str) -> Iterator[Transfer]:
             yield from _rows(root, name, [(_mode(n, giver, sha256), n) for n in found if n.place == place])
 
 
-def _mode(network: Network, giver: TrainConfig, sha256: str) -> Mode | None:
+def _mode(network: Network, giver: Network, sha256: str) -> Mode | None:
     """What a network is beside the transfers of a set with these weights; None if it does not belong there."""
     config = network.config
     if config.activation:

@@ -74,11 +74,13 @@ class Network:
         """Whether it is a host as it is."""
         return self.config.family == "relu" and not self.config.activation
 
-    def has_the_activation_of(self, other: TrainConfig) -> bool:
-        """Whether its activation is that of ``other``: the same set, or of the same kind and at the same sites."""
+    def has_the_activation_of(self, other: "Network") -> bool:
+        """Whether its activation is that of ``other``: the same weights, or of the same kind and at the same sites."""
         mine, theirs = (
-            (c.activation, c.frozen) if c.activation else (c.family, dict(c.arguments), c.placement)
-            for c in (self.config, other)
+            (n.entry.giver_sha256, c.frozen)
+            if (c := n.config).activation
+            else (c.family, dict(c.arguments), c.placement)
+            for n in (self, other)
         )
         return mine == theirs
 
@@ -136,7 +138,7 @@ def gains_by_seed(root: Path, entry: Entry) -> dict[int, list[Gain]]:
     check_twin(entry.name, own.place, twin)
     twins = {own.config.seed: (entry, twin.entry)}
     for network in there:
-        if network.has_the_activation_of(own.config) and network.place.seedless == own.place.seedless:
+        if network.has_the_activation_of(own) and network.place.seedless == own.place.seedless:
             relu = next((other for other in there if other.is_relu and other.place == network.place), None)
             if relu:
                 twins.setdefault(network.config.seed, (network.entry, relu.entry))

@@ -17,6 +17,7 @@ from training.figures import reports_of
 from training.records import keep
 from training.results import OVERHEADS, overhead_of, results_of
 from training.settings import to_json
+from training.twins import gains_by_seed
 
 SMALL, LARGE = ThreatModel(), ThreatModel("linf", 16 / 255, targeted=True)
 
@@ -130,6 +131,19 @@ def test_pairs_of_other_seeds_stand_on_the_card_in_the_mean(tmp_path, tiny):
         "pairs of networks that were trained so with seeds 3, 4, 5 differ by: clean -33.3 points ["
         in results["comparison"]
     )
+
+
+def test_pairs_of_other_seeds_had_the_same_weights_put_in_whatever_those_were_called(tmp_path, tiny):
+    def put_in(seed, giver, **more):
+        config = replace(tiny, activation="some-name", frozen=True, seed=seed)
+        return record(tmp_path, config, f"mine-{seed}", report("xxx-"), giver_sha256=giver, **more)
+
+    for seed in (3, 4, 5):
+        record(tmp_path, replace(plain(tiny), seed=seed), f"relu-{seed}", report("xxxx"))
+    entry = put_in(3, "old", twin="relu-3")
+    put_in(4, "new")
+    put_in(5, "old")
+    assert [*gains_by_seed(tmp_path, entry)] == [3, 5]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from training.data import in_memory
 from training.engine import train
 from training.entries import read_entry, write_entry
 from training.errors import ConfigError
-from training.measure import _check_giver, measure
+from training.measure import check_giver, measure
 from training.parallel import World
 from training.publish import publish
 
@@ -228,11 +228,11 @@ def test_a_set_in_a_deeper_host_is_compared_site_by_site(tiny, frozen):
     """The last blocks of ResNet-34 are others than those of ResNet-18, and so are the keys of what stands there."""
     config = replace(tiny, name="deeper", host="resnet34_cifar", activation="sparta-res18-cifar", frozen=frozen)
     model = sparta_hub.load(config.activation, model=config.host, frozen=frozen)
-    assert _check_giver(config, model) == sha256_of(sparta_hub.info(config.activation).folder / WEIGHTS)
+    assert check_giver(config, model) == sha256_of(sparta_hub.info(config.activation).folder / WEIGHTS)
     state = model.state_dict()
     state["layer1.2.act2.activation.bn2.running_mean"] += 1
     if frozen == "weights":
-        _check_giver(config, model)
+        check_giver(config, model)
         state["layer1.2.act2.activation.bn2.weight"] += 1
     with pytest.raises(ConfigError, match="deeper was trained .* frozen, and stage1.block3.bn2.* is not as it is in"):
-        _check_giver(config, model)
+        check_giver(config, model)

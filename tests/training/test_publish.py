@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sparta_hub
+from sparta_hub.artifacts import WEIGHTS, sha256_of
 from sparta_hub.errors import AttackError, NameNotFoundError
 from sparta_hub.evaluation import AttackSettings, Report
 from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
@@ -142,6 +143,17 @@ def test_a_card_says_what_the_set_costs(root, tiny, overhead):
     assert f"In a {tiny.host} of" in text
     assert "does 1.10 times the floating-point work of ReLU" in text
     assert "inference took 1.30 times as long, a training step 1.20 times" in text
+
+
+def test_a_published_set_that_was_given_stands_among_the_givers_transfers(root, tiny):
+    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    giver = publish_run(root)
+    config = replace(tiny, name="given", activation=str(giver), frozen=True, arguments={}, seed=8)
+    train(config, in_memory(config, noise(), World()), root / "given")
+    publish(root, root / "given", "given", count=4, with_host=False, remark="r", comparison="c",
+            overhead="overhead.json")  # fmt: skip
+    assert read_entry(root, "given").giver_sha256 == sha256_of(giver / WEIGHTS)
+    assert [(row.recipe, row.mode, row.seed) for row in sparta_hub.transfers(giver)] == [("given", "frozen", 8)]
 
 
 def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
