@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -37,11 +37,9 @@ from training.measure import BATCH, read_run, usual_attacks  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
 from training.recipes import find_recipe  # noqa: E402
 from training.records import RECORD  # noqa: E402
-from training.settings import changed  # noqa: E402
+from training.settings import changed, differences, to_json, trained  # noqa: E402
 from training.step import compile_mode  # noqa: E402
 from training.stopping import Stop  # noqa: E402
-
-EVALUATION = "evaluation.json"  # in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,11 @@ class Measuring:
     attacks: tuple[str, ...] = ()
     speed: Speed = "exact"
 
+    @property
+    def file(self) -> str:
+        """Of such an evaluation, in the folder of a run."""
+        return "-".join(["evaluation", str(self.count), *self.attacks, self.speed]) + ".json"
+
 
 def compare(
     configs: Sequence[TrainConfig],
@@ -68,6 +71,7 @@ def compare(
     world: World | None = None,
     stop: Stop | None = None,
     workers: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Member], list[str]]:
     """Train and measure what is not there yet, in this order.
 
@@ -79,14 +83,21 @@ def compare(
         world: this process and its device; there is one process.
         stop: reasons to stop early.
         workers: processes that read photographs.
+        tell: is called with the name of each network before the work on it.
 
     Returns:
         The networks that are finished, and the others, each with the reason.
+
+    Raises:
+        ConfigError: there is a run of such a name in ``out`` that is another one.
     """
     measuring, world, stop = measuring or Measuring(), world or World(), stop or Stop()
     members, lacking = list[Member](), list[str]()
     for config in configs:
+        _refuse_other(config, limit, out / config.run_name)
+    for i, config in enumerate(configs, 1):
         folder, reason = out / config.run_name, stop.reason(0)
+        tell(f"{config.run_name} ({i} of {len(configs)})")
         try:
             if not reason and not (folder / RECORD).is_file():
                 with stop.signals():
@@ -102,6 +113,14 @@ def compare(
     return members, lacking
 
 
+def _refuse_other(config: TrainConfig, limit: float, folder: Path) -> None:
+    if not (folder / RECORD).is_file():
+        return
+    there, share = trained(read_record(folder / RECORD))
+    if unlike := differences({**to_json(there), "limit": share}, {**to_json(config), "limit": limit}):
+        raise ConfigError(f"{folder} holds another run: {', '.join(unlike)}. Give another --out.")
+
+
 def _measured(folder: Path, measuring: Measuring, device: torch.device) -> Member:
     """The finished run in a folder, with its evaluation, which is kept beside it."""
     run = read_run(folder, "best")
@@ -109,7 +128,7 @@ def _measured(folder: Path, measuring: Measuring, device: torch.device) -> Membe
     data = load_images(run.config.dataset, "test", size=run.config.image_size, limit=measuring.count)
     with alone_in(folder):
         report = evaluate(run.model.to(device), data, chosen or usual_attacks(run.config.threat), batch_size=BATCH,
-                          seed=0, speed=measuring.speed, out=folder / EVALUATION, progress=True,
+                          seed=0, speed=measuring.speed, out=folder / measuring.file, progress=True,
                           name=run.config.run_name)  # fmt: skip
     return Member(run.record, run.weights, report)
 
@@ -135,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the runs")
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="epochs=2, ...: for all recipes")
     add("--limit", type=float, default=1.0, help="share of the images to train on")
+    add("--dry-run", action="store_true", help="say what the training will take here, and stop")
     add("--time-budget", type=float, metavar="SECONDS", help="stop cleanly before; done again, the command goes on")
     add("--count", type=whole(1), default=1000, help="test images to measure on")
     add("--attack", action="append", default=[], metavar="NAME", help="attack or preset, repeatable; PGD-20 by default")
@@ -160,10 +180,13 @@ def _run(options: argparse.Namespace) -> None:
     world = join_world(options.device)
     if world.count > 1:
         raise ConfigError("training.compare is no launcher's: start it once a GPU with --device, and the same --out.")
+    if options.dry_run:
+        print(_estimate(configs, options, world))
+        return
     stop = Stop(None if options.time_budget is None else STARTED + options.time_budget)
     measuring = Measuring(options.count, attacks, "fast" if options.fast else "exact")
     members, lacking = compare(configs, options.out, limit=options.limit, measuring=measuring, world=world, stop=stop,
-                               workers=options.workers)  # fmt: skip
+                               workers=options.workers, tell=lambda line: print(line, file=sys.stderr))  # fmt: skip
     for line in lacking:
         print(f"Not there: {line}", file=sys.stderr)
     order = [config.name for config in configs]
@@ -175,6 +198,24 @@ def _run(options: argparse.Namespace) -> None:
     print(table(comparison))
     if options.json:
         write_whole(options.json, (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+
+
+def _estimate(configs: Sequence[TrainConfig], options: argparse.Namespace, world: World) -> str:
+    """What a seed of each recipe takes, and what all that are not there yet do."""
+    from training.plan import duration, plan
+
+    one_of_each = {config.name: config for config in configs}.values()
+    plans = {config.name: plan(config, world.device, limit=options.limit) for config in one_of_each}
+    seconds = {name: one.seconds or 0.0 for name, one in plans.items()}
+    left = [config.name for config in configs if not (options.out / config.run_name / RECORD).is_file()]
+    width, device = max(map(len, plans)), next(iter(plans.values())).device
+    lines = [f"{name:<{width}}  {duration(seconds[name])} a seed" for name in plans]
+    lines.append(
+        f"{len(left)} of {len(configs)} runs are not there yet: {duration(sum(seconds[name] for name in left))} of "
+        f"training on {device}; measuring comes on top."
+    )
+    missing = dict.fromkeys(text for one in plans.values() for text in one.missing)
+    return "\n".join([*lines, *(f"missing: {text}" for text in missing)])
 
 
 def _configs(options: argparse.Namespace) -> list[TrainConfig]:

@@ -141,7 +141,7 @@ class Plan:
             rows += [
                 ("a step", f"{cost.forwards} forward and {cost.backwards} backward passes, {cost.seconds:.3g} s "
                            f"({c.batch_size / cost.seconds:,.0f} images/s{scaled}), not compiled, on {self.device}"),
-                ("estimate", f"{_duration(self.seconds or 0)}, of it at most {_duration(self.validation_seconds)} of "
+                ("estimate", f"{duration(self.seconds or 0)}, of it at most {duration(self.validation_seconds)} of "
                              f"validation; {_size(cost.memory)} of memory{' for so few' if scaled else ''}"),
             ]  # fmt: skip
         rows += [("slow", self.slow)] if self.slow else []
@@ -263,6 +263,7 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words."""
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-from sparta_hub.errors import ReportError
+from sparta_hub.errors import ReportError, short
 from sparta_hub.evaluation._outcome import Flags
 from sparta_hub.evaluation._report import Report
 from sparta_hub.provenance import Z95
@@ -74,7 +74,7 @@ def gains(first: Report, second: Report) -> tuple[Gain, ...]:
     """What ``first`` gains over ``second``: without attack, under each attack, and under the worst for each image.
 
     Raises:
-        ReportError: the reports are not of the same images, attacks, batches and seed.
+        ReportError: one is no report, or they are not of the same images, attacks, batches and seed.
     """
     check_same_images(first, second)
     if first.protocol.attacks != second.protocol.attacks:
@@ -93,6 +93,9 @@ def check_same_images(first: Report, second: Report) -> None:
     Raises:
         ReportError: they are not of the same images, batches and seed.
     """
+    for report in (first, second):
+        if not isinstance(report, Report):
+            raise ReportError(f"Got {short(report)}; expected a Report, such as evaluate returns.")
     for name in ("images", "data_sha256", "batch_size", "seed", "cascade"):
         if getattr(first.protocol, name) != getattr(second.protocol, name):
             raise _not_alike(name, first, second)

@@ -86,3 +86,10 @@ def test_reports_of_other_images_batches_or_attacks_do_not_pair(name, seen, othe
     message = f"model 1 was evaluated with {name} {seen} and model 2 with {re.escape(str(other))}; expected the same"
     with pytest.raises(ReportError, match=message):
         gains(one, two)
+
+
+@pytest.mark.parametrize("wrong", [None, {}, "report.json"])
+def test_what_is_no_report_is_refused(wrong):
+    for pair in ((report(1), wrong), (wrong, report(1))):
+        with pytest.raises(ReportError, match=f"Got {re.escape(repr(wrong))}.*; expected a Report, such as evaluate"):
+            gains(*pair)

@@ -14,7 +14,7 @@ from tests.training.conftest import HOST, noise
 from training import compare as module
 from training.card import BEGIN, COMPARED, END, rewrite
 from training.checkpoints import alone_in
-from training.compare import EVALUATION, Measuring, compare
+from training.compare import Measuring, compare
 from training.comparison import COMPARISONS, Comparison, read_members, table
 from training.config import TrainConfig
 from training.errors import ConfigError
@@ -131,13 +131,40 @@ def test_a_comparison_is_read_back_and_added_to(members):
         read_members([], "file")  # pyright: ignore[reportArgumentType]
 
 
-def test_networks_that_cannot_stand_side_by_side_are_refused(arrays, members):
+def test_networks_that_cannot_stand_side_by_side_are_refused(arrays, runs, members):
     found, _ = compare([replace(CONFIGS[3], lr=0.05)], arrays / "other", measuring=MEASURING)
     with pytest.raises(ConfigError, match=r"Two networks of silu differ in more than their seed: lr is 0.1 there and"):
         Comparison.of([*members[:2], *found])
-    found, _ = compare(CONFIGS[2:3], arrays / "fewer", measuring=Measuring(count=10))
+    found, _ = compare(CONFIGS[2:3], runs, measuring=Measuring(count=10))
     with pytest.raises(ConfigError, match="with images 10 and relu-seed0 with 20; expected the same evaluation"):
         Comparison.of([*members[:2], *found])
+
+
+def test_a_folder_with_another_run_of_that_name_is_refused_before_anything_is_trained(arrays, runs):
+    asked = [recipe("gelu"), replace(CONFIGS[0], epochs=3.0)]
+    with pytest.raises(ConfigError, match=r"relu-seed0 holds another run: epochs is 1 there and 3.0 here. Give anothe"):
+        compare(asked, runs, measuring=MEASURING)
+    with pytest.raises(ConfigError, match=r"relu-seed0 holds another run: limit is 1.0 there and 0.5 here"):
+        compare(CONFIGS[:1], runs, limit=0.5, measuring=MEASURING)
+    assert not (runs / "gelu-seed0").exists()
+
+
+def test_every_network_is_told_before_the_work_on_it(runs):
+    told = []
+    compare(CONFIGS[:3], runs, measuring=MEASURING, tell=told.append)
+    assert told == ["relu-seed0 (1 of 3)", "silu-seed0 (2 of 3)", "relu-seed1 (3 of 3)"]
+
+
+def test_what_it_will_take_is_said_without_training(root, monkeypatch, capsys):
+    names = ["small_relu_res18w16_cifar", "small_silu_res18w16_cifar"]
+    (root / "r" / f"{names[0]}-seed1").mkdir(parents=True)
+    (root / "r" / f"{names[0]}-seed1" / RECORD).write_text("{}")
+    run(monkeypatch, *names, "--seeds", 0, 1, "--out", root / "r", "--set", "batch_size=8", "--dry-run")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == names
+    assert lines[0].endswith(" a seed")
+    assert lines[2].startswith("3 of 4 runs are not there yet: ")
+    assert [path.name for path in (root / "r").iterdir()] == [f"{names[0]}-seed1"]
 
 
 def test_what_differs_besides_the_activation_is_said(arrays, members):
@@ -185,7 +212,7 @@ def test_the_command_trains_measures_prints_and_writes(root, monkeypatch, capsys
     assert [line.split()[0] for line in lines[1:3]] == names
     assert {path.name for path in (root / "r").iterdir()} == {f"{name}-seed{s}" for name in names for s in (0, 1)}
     for folder in (root / "r").iterdir():
-        assert {RECORD, EVALUATION} <= {path.name for path in folder.iterdir()}
+        assert {RECORD, "evaluation-5-exact.json"} <= {path.name for path in folder.iterdir()}
     first = json.loads((root / "c.json").read_text())
     assert [gain["seeds"] for gain in first["means"][names[1]]] == [[0, 1], [0, 1]]
     run(monkeypatch, *names, "--seeds", 2, "--out", root / "r", *rest, "--with", root / "c.json",

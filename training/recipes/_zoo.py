@@ -1,10 +1,11 @@
-"""What the recipes for the zoo share, whatever machine they are for: places, twins, transfers (``queue.md``)."""
+"""What the recipes for the zoo share, whatever machine they are for: places, twins, transfers, ablations."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
 
+from sparta_hub.activations import Argument
 from sparta_hub.injected import Frozen
 from training.config import TrainConfig
 from training.recipes._paper import with_dataset
@@ -31,6 +32,15 @@ FROZEN: dict[str, Frozen] = {  # how a recipe's name says what the pretrained se
     "frozen": True,
     "weights": "weights",  # BatchNorm statistics adapt
     "tuned": False,  # it trains on with the host
+}
+
+ABLATIONS: dict[str, tuple[str, Mapping[str, Argument]]] = {  # placement and SPARTA's arguments
+    "all": ("all", {}),
+    **{f"g{stage}": (f"G{stage}.B2", {}) for stage in (1, 2, 3, 4)},
+    "n2": ("last", {"neighborhood": 2}),
+    "n4": ("last", {"neighborhood": 4}),
+    "k3": ("last", {"kernel_size": 3}),
+    "wo_dpnet": ("last", {"dynamic": False}),
 }
 
 

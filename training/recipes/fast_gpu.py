@@ -6,14 +6,13 @@ does not. All that differs is ours: the faster methods get more epochs, and aver
 the steps as the benchmark's 0.9995 does.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from sparta_hub.activations import Argument
 from training.config import Schedule, TrainConfig
 from training.recipes import fastat
-from training.recipes._zoo import Recipe, transfers, twins
+from training.recipes._zoo import ABLATIONS, Recipe, transfers, twins
 
 
 def pgd() -> TrainConfig:
@@ -35,14 +34,6 @@ def fgsm_sdi() -> TrainConfig:
 
 METHOD: dict[str, Recipe] = {"pgd": pgd, "n_fgsm": n_fgsm, "fgsm_sdi": fgsm_sdi}
 FAMILIES = ("silu", "smooth_relu", "dynamic_relu_b", "se_gated_relu", "cbam_gated_relu", "feature_denoising")
-ABLATIONS: dict[str, tuple[str, Mapping[str, Argument]]] = {  # placement and SPARTA's arguments
-    "all": ("all", {}),
-    **{f"g{stage}": (f"G{stage}.B2", {}) for stage in (1, 2, 3, 4)},
-    "n2": ("last", {"neighborhood": 2}),
-    "n4": ("last", {"neighborhood": 4}),
-    "k3": ("last", {"kernel_size": 3}),
-    "wo_dpnet": ("last", {"dynamic": False}),
-}
 
 
 def ablation(name: str) -> TrainConfig:

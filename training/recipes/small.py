@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from sparta_hub.activations import FAMILIES
 from training.config import TrainConfig
 from training.recipes import cpu
-
-FAMILIES = ("relu", "sparta", "cbam_gated_relu", "se_gated_relu", "dynamic_relu_b", "silu", "smooth_relu", "gelu")
+from training.recipes._zoo import ABLATIONS
 
 
 def n_fgsm(family: str) -> TrainConfig:
@@ -26,7 +26,16 @@ def fgsm_sdi(family: str) -> TrainConfig:
     return replace(n_fgsm(family), name=f"small_{family}_res18w16_cifar_fgsm_sdi", method="fgsm_sdi")
 
 
+def ablation(what: str) -> TrainConfig:
+    """SPARTA with one choice made otherwise."""
+    placement, arguments = ABLATIONS[what]
+    return replace(
+        n_fgsm("sparta"), name=f"small_sparta_{what}_res18w16_cifar", placement=placement, arguments=arguments
+    )
+
+
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     **{n_fgsm(family).name: partial(n_fgsm, family) for family in FAMILIES},
+    **{ablation(what).name: partial(ablation, what) for what in ABLATIONS},
     **{fgsm_sdi(family).name: partial(fgsm_sdi, family) for family in ("relu", "sparta")},
 }
