@@ -27,7 +27,7 @@ from sparta_hub.errors import answered  # noqa: E402
 from sparta_hub.evaluation import Speed, evaluate  # noqa: E402
 from sparta_hub.processes import leave_processes  # noqa: E402
 from training.checkpoints import alone_in, write_whole  # noqa: E402
-from training.comparison import Comparison, Member, read_members, table  # noqa: E402
+from training.comparison import Comparison, Member, read_comparison, table  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.data import open_data  # noqa: E402
 from training.engine import Options, train  # noqa: E402
@@ -72,7 +72,7 @@ def compare(
     stop: Stop | None = None,
     workers: int = 0,
     tell: Callable[[str], None] = lambda _: None,
-) -> tuple[list[Member], list[str]]:
+) -> tuple[list[Member], dict[str, str]]:
     """Train and measure what is not there yet, in this order.
 
     Args:
@@ -86,13 +86,13 @@ def compare(
         tell: is called with the name of each network before the work on it.
 
     Returns:
-        The networks that are finished, and the others, each with the reason.
+        The networks that are finished, and the names of the others, each with the reason.
 
     Raises:
         ConfigError: there is a run of such a name in ``out`` that is another one.
     """
     measuring, world, stop = measuring or Measuring(), world or World(), stop or Stop()
-    members, lacking = list[Member](), list[str]()
+    members, lacking = list[Member](), dict[str, str]()
     for config in configs:
         _refuse_other(config, limit, out / config.run_name)
     for i, config in enumerate(configs, 1):
@@ -109,7 +109,7 @@ def compare(
         except (LossError, TakenError) as error:
             reason = str(error)
         if reason:
-            lacking.append(f"{config.run_name}: {reason}")
+            lacking[config.run_name] = reason
     return members, lacking
 
 
@@ -174,7 +174,8 @@ def _run(options: argparse.Namespace) -> None:
         make_attacks(attacks)  # an unknown one is answered before anything is trained
     if options.json and (options.json.is_dir() or not options.json.parent.is_dir()):
         raise ConfigError(f"--json {options.json} cannot be written; expected a file in a folder that is there.")
-    earlier = [member for path in options.earlier for member in read_members(read_record(path), str(path))]
+    earlier = [read_comparison(read_record(path), str(path)) for path in options.earlier]
+    known = [member for one in earlier for seeds in one.members.values() for member in seeds.values()]
     if options.threads:
         torch.set_num_threads(options.threads)
     world = join_world(options.device)
@@ -187,13 +188,14 @@ def _run(options: argparse.Namespace) -> None:
     measuring = Measuring(options.count, attacks, "fast" if options.fast else "exact")
     members, lacking = compare(configs, options.out, limit=options.limit, measuring=measuring, world=world, stop=stop,
                                workers=options.workers, tell=lambda line: print(line, file=sys.stderr))  # fmt: skip
-    for line in lacking:
-        print(f"Not there: {line}", file=sys.stderr)
+    for name, reason in lacking.items():
+        print(f"Not there: {name}: {reason}", file=sys.stderr)
     order = [config.name for config in configs]
-    if not any(member.config.name == order[0] for member in [*members, *earlier]):
+    if not any(member.config.name == order[0] for member in [*members, *known]):
         raise ConfigError(f"There is no network of {order[0]} yet, which the others would be compared with.")
     comparison = Comparison.of(
-        sorted([*members, *earlier], key=lambda m: order.index(m.config.name) if m.config.name in order else len(order))
+        sorted([*members, *known], key=lambda m: order.index(m.config.name) if m.config.name in order else len(order)),
+        [*(name for one in earlier for name in one.lacking), *lacking],
     )
     print(table(comparison))
     if options.json:

@@ -66,20 +66,27 @@ class Comparison:
 
     Args:
         members: recipe -> seed -> network.
+        lacking: names of networks that were to be there, and are not: as when one diverged.
 
     Raises:
         ConfigError: two networks of one recipe differ in more than their seed, or two were not measured alike.
     """
 
     members: Mapping[str, Mapping[int, Member]]
+    lacking: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, members: Iterable[Member]) -> "Comparison":
-        """Sort networks by recipe, in the order in which those come, and by seed; of two with both alike the first."""
+    def of(cls, members: Iterable[Member], lacking: Iterable[str] = ()) -> "Comparison":
+        """Sort networks by recipe, in the order in which those come, and by seed; of two with both alike the first.
+
+        What is there after all does not lack.
+        """
         found: dict[str, dict[int, Member]] = {}
         for member in members:
             found.setdefault(member.config.name, {}).setdefault(member.config.seed, member)
-        return cls({recipe: dict(sorted(seeds.items())) for recipe, seeds in found.items()})
+        there = {member.config.run_name for seeds in found.values() for member in seeds.values()}
+        gone = tuple(name for name in dict.fromkeys(lacking) if name not in there)
+        return cls({recipe: dict(sorted(seeds.items())) for recipe, seeds in found.items()}, gone)
 
     def __post_init__(self) -> None:
         everyone = [member for seeds in self.members.values() for member in seeds.values()]
@@ -127,16 +134,26 @@ class Comparison:
         first, own = (next(iter(self.members[name].values())) for name in (self.baseline, recipe))
         return own.place.unlike(first.place)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be known beside the figures."""
+        return [
+            f"{recipe} (here) was not trained as {self.baseline} (there): {', '.join(found)}."
+            for recipe in self.members
+            if (found := self.unlike(recipe))
+        ] + [f"Not there: {', '.join(self.lacking)}."] * bool(self.lacking)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; the means are there to be read, and worked out again where they are read back."""
         return {
             "means": {name: [gain.to_json() for gain in self.means(name)] for name in [*self.members][1:]},
+            "lacking": [*self.lacking],
             "members": [member.to_json() for seeds in self.members.values() for member in seeds.values()],
         }
 
 
-def read_members(value: Mapping[str, Any], where: str) -> list[Member]:
-    """The networks of a comparison that was written before.
+def read_comparison(value: Mapping[str, Any], where: str) -> Comparison:
+    """A comparison that was written before.
 
     Args:
         value: what ``Comparison.to_json`` gave.
@@ -146,7 +163,7 @@ def read_members(value: Mapping[str, Any], where: str) -> list[Member]:
         ConfigError: it is no comparison.
     """
     try:
-        return [Member.from_json(member) for member in value["members"]]
+        return Comparison.of(map(Member.from_json, value["members"]), value["lacking"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{where} is no comparison: {type(error).__name__}: {error}") from error
 
@@ -160,12 +177,7 @@ def table(comparison: Comparison) -> str:
             count = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
             cells = f"  {recipe:<{width}}  {comparison.accuracies(recipe)[i]:5.1f} %, {count}"
             lines.append(cells + (f"  {_gain(comparison, recipe, i)}" if recipe != comparison.baseline else ""))
-    lines += [
-        f"{recipe} (here) was not trained as {comparison.baseline} (there): {', '.join(found)}."
-        for recipe in comparison.members
-        if (found := comparison.unlike(recipe))
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *comparison.remarks])
 
 
 def _gain(comparison: Comparison, recipe: str, attack: int) -> str:
@@ -178,7 +190,7 @@ def _gain(comparison: Comparison, recipe: str, attack: int) -> str:
 def tables(root: Path) -> str:
     """All recorded comparisons as Markdown, a table each; nothing if there are none."""
     paths = sorted((root / COMPARISONS).glob("*.json"))
-    found = [Comparison.of(read_members(read_record(path), str(path))) for path in paths]
+    found = [read_comparison(read_record(path), str(path)) for path in paths]
     return "\n\n".join(_markdown(one, path.name) for one, path in zip(found, paths, strict=True))
 
 
@@ -197,4 +209,5 @@ def _markdown(comparison: Comparison, file: str) -> str:
         f"`{config.host}` on {config.dataset}, {config.epochs:g} epoch{'s' if config.epochs != 1 else ''} of "
         f"{config.method} ([record]({COMPARISONS}/{file})):"
     )
-    return "\n".join([about, "", *(f"| {' | '.join(row)} |" for row in rows)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([about, table, *comparison.remarks])

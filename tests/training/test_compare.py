@@ -1,7 +1,6 @@
 """Recipes compared over seeds: trained, measured, gone on with, added to; and what cannot be compared."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from statistics import fmean, stdev
@@ -15,7 +14,7 @@ from training import compare as module
 from training.card import BEGIN, COMPARED, END, rewrite
 from training.checkpoints import alone_in
 from training.compare import Measuring, compare
-from training.comparison import COMPARISONS, Comparison, read_members, table
+from training.comparison import COMPARISONS, Comparison, read_comparison, table
 from training.config import TrainConfig
 from training.errors import ConfigError
 from training.records import RECORD
@@ -48,7 +47,7 @@ def arrays(tmp_path_factory):
 def runs(arrays):
     """Folder of two recipes over three seeds."""
     _, lacking = compare(CONFIGS, arrays / "runs", measuring=MEASURING)
-    assert lacking == []
+    assert lacking == {}
     return arrays / "runs"
 
 
@@ -90,7 +89,7 @@ def test_what_is_there_is_not_done_again(runs, members, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*/*")}
     again, lacking = compare(CONFIGS, runs, measuring=MEASURING)
     assert [one.to_json() for one in again] == [one.to_json() for one in members]
-    assert lacking == []
+    assert lacking == {}
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*/*")} == before
 
 
@@ -100,22 +99,25 @@ def test_a_run_that_another_process_is_at_is_left_to_it(arrays, monkeypatch):
     with alone_in(taken):
         found, lacking = compare(CONFIGS[:3], arrays / "shared", measuring=MEASURING)
     assert [(one.config.name, one.config.seed) for one in found] == [("relu", 0), ("relu", 1)]
-    assert lacking == [f"silu-seed0: Another run is in {taken}. Wait for its end, or give another --out."]
+    assert lacking == {"silu-seed0": f"Another run is in {taken}. Wait for its end, or give another --out."}
 
 
 def test_out_of_time_it_says_what_is_lacking_and_goes_on_later(arrays):
     found, lacking = compare(CONFIGS[:2], arrays / "late", measuring=MEASURING, stop=Stop(deadline=0.0))
     assert found == []
-    assert lacking == [f"{config.run_name}: the time budget is used up" for config in CONFIGS[:2]]
+    assert lacking == {config.run_name: "the time budget is used up" for config in CONFIGS[:2]}
     found, _ = compare(CONFIGS[:2], arrays / "late", measuring=MEASURING)
     assert len(found) == 2
 
 
-def test_one_that_diverged_is_said_and_the_others_go_on(arrays):
+def test_one_that_diverged_is_said_and_the_others_go_on(arrays, members):
     found, lacking = compare([recipe("silu", lr=1e30), CONFIGS[0]], arrays / "wild", measuring=MEASURING)
     assert [one.config.name for one in found] == ["relu"]
-    assert lacking[0].startswith("silu-seed0: ")
-    assert "training has diverged" in lacking[0]
+    assert "training has diverged" in lacking["silu-seed0"]
+    comparison = Comparison.of(found, lacking)
+    assert table(comparison).splitlines()[-1] == "Not there: silu-seed0."
+    assert read_comparison(comparison.to_json(), "file").lacking == ("silu-seed0",)
+    assert Comparison.of([*found, *members], comparison.lacking).lacking == ()  # it came after all
 
 
 def test_a_comparison_is_read_back_and_added_to(members):
@@ -123,12 +125,12 @@ def test_a_comparison_is_read_back_and_added_to(members):
     assert written["means"]["silu"][0]["seeds"] == [0, 1]
     assert not {"losses", "validations", "launches"} & written["members"][0]["training"].keys()
     assert {"config", "data", "seconds", "hardware", "commit"} <= written["members"][0]["training"].keys()
-    there = read_members(written, "file")
+    there = [member for seeds in read_comparison(written, "file").members.values() for member in seeds.values()]
     assert Comparison.of([*there, *members[4:]]).means("silu") == Comparison.of(members).means("silu")
     with pytest.raises(ConfigError, match="file is no comparison: KeyError"):
-        read_members({}, "file")
+        read_comparison({}, "file")
     with pytest.raises(ConfigError, match="file is no comparison: TypeError"):
-        read_members([], "file")  # pyright: ignore[reportArgumentType]
+        read_comparison([], "file")  # pyright: ignore[reportArgumentType]
 
 
 def test_networks_that_cannot_stand_side_by_side_are_refused(arrays, runs, members):
@@ -245,6 +247,8 @@ def test_mistakes_are_answered_in_a_line_before_anything_is_trained(root, words,
     assert not (root / "r").exists()
 
 
-def test_help_is_short_and_says_how_to_share_the_work():
-    text = subprocess.check_output([sys.executable, "-m", "training.compare", "--help"], text=True)
-    assert "once a CPU core or a GPU, with the same DIR" in text
+def test_help_says_how_to_share_the_work(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, "--help")
+    assert stopped.value.code == 0
+    assert "once a CPU core or a GPU, with the same DIR" in capsys.readouterr().out
