@@ -12,7 +12,8 @@ from sparta_hub.artifacts import read_artifact
 from sparta_hub.cards import render_card
 from sparta_hub.errors import ArtifactError
 from sparta_hub.zoo import registry
-from training.card import BEGIN, END, matrix
+from training.card import BEGIN, COMPARED, END, matrix
+from training.comparison import COMPARISONS, read_comparison, tables
 from training.entries import read_entry
 from training.results import results_of
 from training.transfers import transfers_of
@@ -92,6 +93,21 @@ def test_the_cards_results_are_what_the_records_say():
         results["transfers"] = [row.to_json() for row in transfers_of(ROOT, name)]
         assert json.loads((path.parent / "results.json").read_text(encoding="utf-8")) == json.loads(json.dumps(results))
     assert README.split(BEGIN)[1].split(END)[0].strip() == matrix(ROOT)
+
+
+def test_the_comparisons_are_what_their_records_say():
+    begin, end = COMPARED
+    assert README.split(begin)[1].split(end)[0].strip() == tables(ROOT)
+    record = json.loads((ROOT / COMPARISONS / "small_families-cpu.json").read_text())
+    comparison = read_comparison(record, "record")
+    assert record["means"] == comparison.to_json()["means"]
+    clean, pgd = comparison.means("small_sparta_res18w16_cifar")
+    text = " ".join(README.split())
+    assert f"SPARTA is level under attack ({pgd.points:+.1f} points [{pgd.low:+.1f}, {pgd.high:+.1f}])" in text
+    assert pgd.low < 0 < pgd.high
+    assert f"and {-clean.points:.1f} [{-clean.high:.1f}, {-clean.low:.1f}] behind on clean images" in text
+    means = [comparison.means(recipe)[1] for recipe in [*comparison.members][1:]]
+    assert all(mean.low <= 0 for mean in means)  # no activation is ahead of ReLU
 
 
 def test_the_headline_is_what_the_records_say():
