@@ -35,6 +35,7 @@ from training.entries import read_record  # noqa: E402
 from training.errors import ConfigError, LossError, TakenError  # noqa: E402
 from training.measure import BATCH, read_run, usual_attacks  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
+from training.precision import slow_precision  # noqa: E402
 from training.recipes import find_recipe  # noqa: E402
 from training.records import RECORD  # noqa: E402
 from training.settings import changed, differences, to_json, trained  # noqa: E402
@@ -181,6 +182,8 @@ def _run(options: argparse.Namespace) -> None:
     world = join_world(options.device)
     if world.count > 1:
         raise ConfigError("training.compare is no launcher's: start it once a GPU with --device, and the same --out.")
+    for slow in dict.fromkeys(filter(None, (slow_precision(config, world.device) for config in configs))):
+        print(f"training.compare: {slow}", file=sys.stderr)
     if options.dry_run:
         print(_estimate(configs, options, world))
         return

@@ -161,8 +161,11 @@ def test_what_it_will_take_is_said_without_training(root, monkeypatch, capsys):
     names = ["small_relu_res18w16_cifar", "small_silu_res18w16_cifar"]
     (root / "r" / f"{names[0]}-seed1").mkdir(parents=True)
     (root / "r" / f"{names[0]}-seed1" / RECORD).write_text("{}")
+    monkeypatch.setattr(module, "slow_precision", lambda *_: "bf16 is emulated here.")
     run(monkeypatch, *names, "--seeds", 0, 1, "--out", root / "r", "--set", "batch_size=8", "--dry-run")
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert said.err.count("training.compare: bf16 is emulated here.\n") == 1
     assert [line.split()[0] for line in lines[:2]] == names
     assert lines[0].endswith(" a seed")
     assert lines[2].startswith("3 of 4 runs are not there yet: ")
