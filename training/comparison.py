@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from sparta_hub.errors import ReportError
-from sparta_hub.evaluation import Accuracy, Gain, Report, SeedGain, gains, gains_over_seeds
+from sparta_hub.evaluation import Accuracy, Gain, Report, SeedGain, gain_cell, gains, gains_over_seeds
 from training.config import TrainConfig
 from training.entries import RECORDS, read_record
 from training.errors import ConfigError
@@ -170,21 +170,23 @@ def read_comparison(value: Mapping[str, Any], where: str) -> Comparison:
 
 def table(comparison: Comparison) -> str:
     """Means over seeds and what each recipe gains over the first, a block for each attack."""
-    width, lines = max(map(len, comparison.members)), list[str]()
-    for i, attack in enumerate(comparison.attacks):
-        lines.append(attack)
-        for recipe, seeds in comparison.members.items():
-            count = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
-            cells = f"  {recipe:<{width}}  {comparison.accuracies(recipe)[i]:5.1f} %, {count}"
-            lines.append(cells + (f"  {_gain(comparison, recipe, i)}" if recipe != comparison.baseline else ""))
-    return "\n".join([*lines, *comparison.remarks])
+    width, attacks = max(map(len, comparison.members)), comparison.attacks
+    blocks = [[attack] for attack in attacks]
+    for recipe, seeds in comparison.members.items():
+        count = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+        gained = [""] * len(attacks) if recipe == comparison.baseline else _gained(comparison, recipe)
+        for block, percent, gain in zip(blocks, comparison.accuracies(recipe), gained, strict=True):
+            block.append(f"  {recipe:<{width}}  {percent:5.1f} %, {count}  {gain}".rstrip())
+    return "\n".join([line for block in blocks for line in block] + comparison.remarks)
 
 
-def _gain(comparison: Comparison, recipe: str, attack: int) -> str:
+def _gained(comparison: Comparison, recipe: str) -> list[str]:
+    """Under each attack, in words."""
     if means := comparison.means(recipe):
-        return str(means[attack])
-    pairs = comparison.gains(recipe)
-    return f"{next(iter(pairs.values()))[attack]}, one seed" if pairs else "no seed in common"
+        return [str(mean) for mean in means]
+    if pairs := comparison.gains(recipe):
+        return [f"{gain}, one seed" for gain in next(iter(pairs.values()))]
+    return ["no seed in common"] * len(comparison.attacks)
 
 
 def tables(root: Path) -> str:
@@ -201,13 +203,12 @@ def _markdown(comparison: Comparison, file: str) -> str:
     rows = [head, ("---",) * len(head)]
     for recipe, seeds in comparison.members.items():
         means = comparison.means(recipe) if recipe != comparison.baseline else ()
-        gained = [f"{m.points:+.1f} [{m.low:+.1f}, {m.high:+.1f}]" for m in means] or ["–"] * len(comparison.attacks)
-        accuracies = [f"{percent:.1f} %" for percent in comparison.accuracies(recipe)]
-        cells = (cell for pair in zip(accuracies, gained, strict=True) for cell in pair)
+        figures_of = zip(comparison.attacks, comparison.accuracies(recipe), strict=True)
+        cells = (cell for attack, percent in figures_of for cell in (f"{percent:.1f} %", gain_cell(means, attack)))
         rows.append((f"`{recipe}`", ", ".join(map(str, seeds)), *cells))
     about = (
         f"`{config.host}` on {config.dataset}, {config.epochs:g} epoch{'s' if config.epochs != 1 else ''} of "
         f"{config.method} ([record]({COMPARISONS}/{file})):"
     )
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join([about, table, *comparison.remarks])
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([about, lines, *comparison.remarks])

@@ -224,8 +224,9 @@ def _entry_of(root: Path, run: FinishedRun) -> Entry:
             break
         number += 1
         name = f"{run.config.run_name}-{number}"
+    giver = check_giver(run.config, run.model)  # before anything is kept
     training = keep(run.record, root / RECORDS, name=run.config.run_name).name
-    return Entry(name, training, (), run.weights, giver_sha256=check_giver(run.config, run.model))
+    return Entry(name, training, (), run.weights, giver_sha256=giver)
 
 
 def main() -> None:

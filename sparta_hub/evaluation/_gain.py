@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparta_hub.errors import ReportError, short
 from sparta_hub.evaluation._outcome import Flags
 from sparta_hub.evaluation._report import Report
 from sparta_hub.provenance import Z95
+
+if TYPE_CHECKING:
+    from sparta_hub.evaluation._seeds import SeedGain
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Gain:
         return f"{self.points:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
 
 
-def gain_cell(gains: Iterable[Gain], attack: str) -> str:
+def gain_cell(gains: "Iterable[Gain | SeedGain]", attack: str) -> str:
     """The gain under this attack for a table whose head says points; a dash if there is none."""
     found = next((gain for gain in gains if gain.attack == attack), None)
     return f"{found.points:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if found else "–"

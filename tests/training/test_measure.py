@@ -210,6 +210,7 @@ def test_a_frozen_set_that_moved_is_refused(root, giver, place, mode):
     ):
         measure(root, folder, count=4)
     assert not (root / "training/records/entries" / f"{place[mode].name}-seed7.json").exists()
+    assert not (root / "training/records" / f"{place[mode].name}-seed7.json").exists()
 
 
 def test_a_readme_without_a_place_for_the_table_is_an_error(root, giver):
