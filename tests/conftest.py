@@ -25,6 +25,24 @@ HAS_PREACT = "basic" in signature(ResNetV2).parameters
 needs_preact = pytest.mark.skipif(not HAS_PREACT, reason="timm before 1.0.10 has no pre-activation basic blocks")
 
 
+# Where tests share what takes long to make: they run in one process, which makes it once.
+TOGETHER = {"spaces/": "a server", "diagnostics/": "networks", "training/test_compare": "runs",
+            "training/test_measure": "other runs", "training/test_publish": "other runs",
+            "training/test_diagnosed": "other runs", "hub/test_verifying": "a measured set"}  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With several processes, tests go to whichever has nothing to do, but for those that run in one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return next((group for where, group in TOGETHER.items() if nodeid.startswith(f"tests/{where}")), nodeid)
+
+    return Together(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Tiny networks gain nothing from threads, and on a busy machine they wait for one another."""
@@ -45,11 +63,15 @@ def hub():
     return HUB
 
 
-def small_host(name: str = "resnet10t", **kwargs):
+HOST = "test_resnet" if timm.is_model("test_resnet") else "resnet10t"  # as small as timm has one with four stages
+HOST_TAG = timm.list_pretrained(f"{HOST}.*")[0]
+
+
+def small_host(name: str = HOST, **kwargs):
     return timm.create_model(name, num_classes=10, **kwargs)
 
 
-ORIGIN = Origin("resnet10t", 10, 64, "timm", "fashion_mnist", "Linf 8/255")
+ORIGIN = Origin(HOST, 10, 64, "timm", "fashion_mnist", "Linf 8/255")
 
 
 @pytest.fixture(scope="session")

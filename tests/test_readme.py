@@ -1,6 +1,7 @@
 """What the documents say: the README's Python runs, its tree is the tree, cards are what the records say."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from sparta_hub.artifacts import read_artifact
 from sparta_hub.cards import render_card
 from sparta_hub.errors import ArtifactError
 from sparta_hub.zoo import registry
+from tests.processes import together
 from training.card import BEGIN, COMPARED, END, matrix
 from training.comparison import COMPARISONS, read_comparison, tables
 from training.entries import read_entry
@@ -29,9 +31,21 @@ def python_blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("source", ["README.md", *[str(path.parent.relative_to(ROOT) / "README.md") for path in CARDS]])
-def test_every_python_block_runs(source, tmp_path):
+def run_each(_rank, blocks, folder):
+    os.chdir(folder)
+    for block in blocks:
+        exec(block, {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("source", [str(path.parent.relative_to(ROOT) / "README.md") for path in CARDS])
+def test_every_python_block_of_a_card_runs(source, tmp_path):
     blocks = python_blocks((ROOT / source).read_text(encoding="utf-8"))
+    assert blocks
+    together(run_each, blocks, tmp_path, count=1)
+
+
+def test_every_python_block_runs(tmp_path):
+    blocks = python_blocks(README)
     assert blocks
     each = "import json, sys\nfor block in json.load(sys.stdin): exec(block, {'__name__': '__main__'})"
     subprocess.run(

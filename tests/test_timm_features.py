@@ -8,13 +8,13 @@ import timm
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import sparta_hub.hosts  # noqa: F401  registers the small-image hosts
 from sparta_hub.errors import SiteError
 from sparta_hub.processes import leave_processes
 from sparta_hub.surgery import disabled, eject, freeze, inject, injected, spec_of, status, unfreeze
+from tests.processes import together
 
 X = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -207,10 +207,8 @@ def ddp_worker(rank, folder):
 @pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="no gloo")
 def test_ddp_on_two_processes(tmp_path):
     """As one process with the whole batch; frozen activations stay as they are on both."""
-    context: Any = spawn(ddp_worker, (str(tmp_path),), nprocs=2, join=False)
+    together(ddp_worker, str(tmp_path))
     expected = ddp_step(make(), X)
-    if not context.join(timeout=120):
-        context.join(timeout=60)
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     start = make().state_dict()
     for result in results:

@@ -75,8 +75,8 @@ def draw_curve(rows: Sequence[dict[str, Any]], path: Path, *, title: str) -> Non
     """Draw training loss and validation accuracies over the epochs."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    left = figure.subplots()
+    figure = Figure(figsize=(7, 4))
+    left = figure.subplots(gridspec_kw={"left": 0.1, "right": 0.9, "bottom": 0.2, "top": 0.92})
     losses = [row for row in rows if row["kind"] == "loss"]
     left.plot([row["epoch"] for row in losses], [row["loss"] for row in losses], color="0.6", label="training loss")
     left.set(xlabel="epoch", ylabel="training loss", title=title)
@@ -85,7 +85,7 @@ def draw_curve(rows: Sequence[dict[str, Any]], path: Path, *, title: str) -> Non
     for key, color, label in (("clean", "C0", "clean"), ("pgd", "C3", "PGD-10")):
         right.plot([row["epoch"] for row in found], [row[key] for row in found], color, marker=".", label=label)
     right.set(ylabel="validation accuracy, %", ylim=(0, 100))
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="lower center", ncols=3)
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=150)
     write_whole(path, picture.getvalue())

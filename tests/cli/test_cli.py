@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 
@@ -17,7 +16,9 @@ from sparta_hub.cli import main
 from sparta_hub.cli.options import at_home
 from sparta_hub.evaluation import Report
 from sparta_hub.provenance import state_sha256
+from tests.conftest import HOST
 from tests.hub.test_names import BUNDLED
+from tests.processes import free_port
 
 
 def run(*arguments):
@@ -65,15 +66,21 @@ def test_check_and_its_exit_codes():
     ("arguments", "message"),
     [
         (("info", "sparta-res18"), "sparta-hub: Nothing is called 'sparta-res18'. Did you mean"),
-        (("check", BUNDLED, "resnet1"), "timm has no model 'resnet1'"),
+        (("check", BUNDLED, "resnet1"), "sparta-hub: timm has no model 'resnet1'"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_1(arguments, message):
-    done = subprocess.run(
-        [sys.executable, "-m", "sparta_hub.cli", *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert message in done.stderr
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_it_runs_as_a_module():
+    command = [sys.executable, "-m", "sparta_hub.cli", "info", "sparta-res18"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sparta-hub: Nothing is called 'sparta-res18'.")
     assert "Traceback" not in done.stderr
 
 
@@ -171,7 +178,7 @@ def test_eval_of_the_attack_of_the_papers(artifact, images):
         ),
         (("--step-size", "tiny"), "step size is 'tiny'; expected a fraction such as 1/255"),
         (("--weights", "{images}/gtsrb.npz"), "--weights needs the network that they belong to"),
-        (("--model", "resnet10t", "--weights", "{images}/gtsrb.npz"), "is not a readable safetensors file"),
+        (("--model", HOST, "--weights", "{images}/gtsrb.npz"), "is not a readable safetensors file"),
     ],
 )
 def test_eval_says_what_is_wrong(artifact, images, options, message):
@@ -203,9 +210,9 @@ def test_eval_of_activations_needs_a_network_and_its_weights(artifact, images):
     done = run("eval", alone, "--data", "fashion_mnist")
     assert done.exit_code == 1
     assert f"sparta-hub eval {alone} --model resnet18_cifar --weights FILE.safetensors" in done.stderr
-    arguments = ("eval", alone, "--data", "fashion_mnist", "--model", "resnet10t", "--steps", 1, "--json")
+    arguments = ("eval", alone, "--data", "fashion_mnist", "--model", HOST, "--steps", 1, "--json")
     untrained = run(*arguments)
-    assert "warning: resnet10t is untrained but for the activations" in untrained.stderr
+    assert f"warning: {HOST} is untrained but for the activations" in untrained.stderr
     weights = images / "all.safetensors"
     save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, weights)
     trained = run(*arguments, "--weights", weights)
@@ -216,18 +223,18 @@ def test_eval_of_activations_needs_a_network_and_its_weights(artifact, images):
     assert checksums[0] != checksums[1] == checksums[2]
     save_file({"fc.weight": model.state_dict()["fc.weight"]}, weights)
     done = run(*arguments, "--weights", weights)
-    assert "in resnet10t with 10 classes: " in done.stderr
+    assert f"in {HOST} with 10 classes: " in done.stderr
 
 
 def test_eval_of_a_network_of_ones_own(images):
     torch.manual_seed(0)
-    network, weights = timm.create_model("resnet10t", num_classes=10), images / "own.safetensors"
+    network, weights = timm.create_model(HOST, num_classes=10), images / "own.safetensors"
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, weights)
     arguments = ("eval", "--data", "fashion_mnist", "--steps", 1, "--json")
-    done = run(*arguments, "--model", "resnet10t", "--weights", weights)
+    done = run(*arguments, "--model", HOST, "--weights", weights)
     protocol = json.loads(done.stdout)["protocol"]
-    assert (protocol["model"], protocol["weights_sha256"]) == ("resnet10t", state_sha256(network))
-    for options in ((), ("--model", "resnet10t"), ("--weights", weights)):
+    assert (protocol["model"], protocol["weights_sha256"]) == (HOST, state_sha256(network))
+    for options in ((), ("--model", HOST), ("--weights", weights)):
         done = run(*arguments, *options)
         assert done.exit_code == 1
         assert "There is no network to measure; expected the name of a set, or a network of your own" in done.stderr
@@ -256,9 +263,3 @@ def test_eval_shares_the_work_between_launched_processes(artifact, images):
     assert first[0].startswith("clean")
     assert second[0] == ""
     assert Report.from_json(json.loads(out.read_text())).provenance[0]["processes"] == 2
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

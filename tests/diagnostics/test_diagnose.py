@@ -28,8 +28,8 @@ from tests.diagnostics.networks import (
 HONEST = ("undefended", "robust", "gated", "sparta")
 
 
-def looked_at(model, images, *, twin=None, quick=True, limit=IMAGES, **kwargs):
-    return diagnose(model, images, THREAT, limit=limit, twin=twin, quick=quick, **kwargs)
+def looked_at(model, images, *, twin=None, quick=True, limit=IMAGES, batch_size=IMAGES, **kwargs):
+    return diagnose(model, images, THREAT, limit=limit, batch_size=batch_size, twin=twin, quick=quick, **kwargs)
 
 
 def verdicts(diagnosis):

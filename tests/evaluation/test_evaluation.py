@@ -1,7 +1,6 @@
 """The evaluator on models whose answers are known, with attacks that cheat, and cut in the middle."""
 
 import json
-import multiprocessing
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from sparta_hub.evaluation import Attack, Report, evaluate
 from sparta_hub.processes import leave_processes
 from sparta_hub.provenance import modules_sha256, state_sha256
 from sparta_hub.threat import ThreatModel
+from tests.processes import FORKS
 
 LINF = ThreatModel("linf", 8 / 255)
 
@@ -505,9 +505,8 @@ def fails_in_the_second(model, x, y, threat) -> Any:
 def test_two_processes_give_the_flags_of_one(tmp_path):
     attacks = [pgd_attack(replace(LINF, eps=0.1)), Attack("fgsm", fgsm, LINF)]
     one = run(attacks, small_net(), noise())
-    spawn = multiprocessing.get_context("spawn")
-    queue = spawn.Queue()
-    processes = [spawn.Process(target=one_of_two, args=(rank, tmp_path, queue, attacks)) for rank in range(2)]
+    queue = FORKS.Queue()
+    processes = [FORKS.Process(target=one_of_two, args=(rank, tmp_path, queue, attacks)) for rank in range(2)]
     try:
         for process in processes:
             process.start()

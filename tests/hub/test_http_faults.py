@@ -10,6 +10,7 @@ import sparta_hub
 from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError
 from sparta_hub.hub import failures, resolve
 from sparta_hub.surgery import state_of
+from tests.conftest import HOST
 from tests.hub.conftest import REPO, put, unfinished
 
 
@@ -152,7 +153,7 @@ def test_a_wrong_token_and_where_it_does_not_show(hub, published, monkeypatch, c
 )
 def test_what_the_hub_does_not_have_is_named(published, name, message):
     with pytest.raises(NameNotFoundError, match=message):
-        sparta_hub.load(name, model="resnet10t")
+        sparta_hub.load(name, model=HOST)
 
 
 def test_a_call_that_hangs_is_given_up(monkeypatch):

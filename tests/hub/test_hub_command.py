@@ -4,6 +4,7 @@ from click.testing import CliRunner
 
 import sparta_hub
 from sparta_hub.cli import main
+from tests.conftest import HOST
 from tests.hub.conftest import REPO
 
 
@@ -22,9 +23,9 @@ def test_push_list_load_and_verify(hub, cache, artifact):
     assert hub.repos["model", REPO].private
     assert run("list", "--hub").output == f"{REPO}\n"
     assert json.loads(run("list", "--hub", "--author", "bob", "--json").output) == []
-    loaded = run("load", f"{REPO}@v1", "--model", "resnet18", "--num-classes", 3)
+    loaded = run("load", f"{REPO}@v1", "--model", HOST, "--num-classes", 3)
     assert loaded.exit_code == 0
-    assert loaded.output.split()[:2] == ["G1.B2", "layer1.1.act2"]
+    assert loaded.output.split()[:2] == ["G1.B1", "layer1.0.act2"]
     assert json.loads(run("load", f"{REPO}@v1", "--json").output)[0]["frozen"] is True
     states = run("verify-files", f"{REPO}@{pushed['commit']}")
     assert (states.exit_code, states.output.splitlines()[0]) == (0, "ok       activations.safetensors")

@@ -98,14 +98,14 @@ def test_a_cache_that_cannot_be_written(published, cache, artifact):
 
 
 def test_a_full_disk(published, tmp_path):
-    """A file system of 100 kB; where none can be mounted, a limit on the size of a file."""
+    """A file system of 40 kB; where none can be mounted, a limit on the size of a file."""
     home = tmp_path / "small"
     home.mkdir()
-    code = "import sys, resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n" + RESOLVE
+    code = "import sys, resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n" + RESOLVE
     wrapper: tuple[str, ...] = ()
     if works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(home)):
         code = "import sys\n" + RESOLVE + "\n"
-        wrapper = ("unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=100k tmpfs {home} && exec "$@"', "sh")
+        wrapper = ("unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=40k tmpfs {home} && exec "$@"', "sh")
     said = finish(start(code, REPO, home=home, wrapper=wrapper), fails=True)
     assert "HubError: acme/tiny does not fit onto the disk of" in said
     assert "free some space, or set HF_HOME to a larger disk. What was cached before is untouched" in said

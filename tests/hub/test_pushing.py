@@ -15,7 +15,7 @@ from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, Sparta
 from sparta_hub.hub import resolve
 from sparta_hub.hub.contents import refuse_secrets
 from sparta_hub.saving import save_model
-from tests.conftest import small_host
+from tests.conftest import HOST, small_host
 from tests.hub.conftest import REPO, put
 
 
@@ -31,7 +31,7 @@ def test_a_repository_is_the_folder_and_a_card_in_one_commit(hub, cache, artifac
     assert repo.tags == {"v1": pushed.commit}
     card = ModelCard((hub.blobs / tree["README.md"].etag).read_text())
     assert (card.data.get("library_name"), card.data.get("pipeline_tag")) == ("sparta-hub", "image-classification")
-    assert f'load("{REPO}", model="resnet10t"' in card.text
+    assert f'load("{REPO}", model="{HOST}"' in card.text
     assert "Nothing was measured" in card.text
     assert resolve(f"{REPO}@v1").name == pushed.commit
     assert sparta_hub.list_models(hub=True) == [REPO]

@@ -30,7 +30,7 @@ sys.argv[1] = "acme/trained@" + sparta_hub.push_to_hub(sys.argv[1], "acme/traine
 def trained(tmp_path_factory):
     """An artifact after one step of training, and the logits of another host with it."""
     torch.manual_seed(0)
-    host = small_host()
+    host = small_host("resnet10t")
     sparta_hub.inject(host, "sparta", arguments={"hidden": 8})
     optimizer = torch.optim.SGD(host.parameters(), lr=0.1)
     loss = torch.nn.functional.cross_entropy(host.train()(torch.rand(4, 3, 64, 64)), torch.arange(4))

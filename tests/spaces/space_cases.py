@@ -17,9 +17,9 @@ import sparta_hub  # noqa: E402
 from sparta_hub.data import CLASSES  # noqa: E402
 from sparta_hub.saving import save_model  # noqa: E402
 from sparta_hub.spec import ActivationSpec, Origin, SiteSpec  # noqa: E402
-from tests.conftest import small_host  # noqa: E402
+from tests.conftest import HOST, small_host  # noqa: E402
 
-ORIGIN = Origin("resnet10t", 10, 64, "timm", "cifar10", "Linf 8/255")
+ORIGIN = Origin(HOST, 10, 64, "timm", "cifar10", "Linf 8/255")
 TRAINING = {"method": "standard", "epochs": 1, "steps": 25, "batch_size": 10, "seed": 0, "lr": 0.02,
             "weight_decay": 0.0, "label_smoothing": 0.0, "ema_decay": 0.0}  # fmt: skip
 EVALUATION = [{"attack": "clean", "accuracy": 40.0, "low": 13.0, "high": 73.0, "images": 10}]

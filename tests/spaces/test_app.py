@@ -21,6 +21,7 @@ import sparta_hub
 from sparta_hub.errors import SiteError
 from sparta_hub.evaluation import Accuracy, Gain
 from sparta_hub.transfer import Transfer
+from tests.conftest import HOST
 
 LABEL = "any wrong class"
 
@@ -124,8 +125,8 @@ def test_twenty_visitors_at_once(url, server):
 
 
 def test_check_by_api_says_why(client):
-    fit = client.predict("sparta-tiny", "resnet10t", api_name="/check")
-    assert "<b>sparta-tiny fits resnet10t.</b>" in fit
+    fit = client.predict("sparta-tiny", HOST, api_name="/check")
+    assert f"<b>sparta-tiny fits {HOST}.</b>" in fit
     assert "load(&quot;sparta-tiny&quot;" in fit  # and not a folder of the server
     assert "frozen=True" in fit
     for name in ("no_such_network", None, 5, ["resnet18"]):

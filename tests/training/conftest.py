@@ -1,16 +1,23 @@
+import hashlib
 import json
 import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 
+from sparta_hub.artifacts import WEIGHTS, sha256_of
 from sparta_hub.data import Images
+from tests.conftest import HOST
 from training.card import BEGIN, END
 from training.config import TrainConfig
-
-HOST = "test_resnet" if timm.is_model("test_resnet") else "resnet10t"  # as small as timm has one with four stages
+from training.data import in_memory
+from training.engine import train
+from training.parallel import World
+from training.records import RECORD
 
 
 def noise(count: int = 40, seed: int = 0) -> Images:
@@ -31,6 +38,25 @@ def tiny() -> TrainConfig:
         "tiny", HOST, "sparta", arguments={"hidden": 8}, method="n_fgsm", epochs=2, batch_size=8, validation=8,
         ema_decay=0.9, seed=3,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Makes the folder of a finished run on noise: a copy, where a run of the same was made before."""
+    kept = tmp_path_factory.mktemp("kept")
+
+    def make(folder: Path, config: TrainConfig) -> Path:
+        given = sha256_of(Path(config.activation) / WEIGHTS) if config.activation else ""
+        same = hashlib.sha256(repr(replace(config, activation=given)).encode()).hexdigest()
+        if not (kept / same / RECORD).exists():
+            train(config, in_memory(config, noise(), World()), kept / same)
+        shutil.copytree(kept / same, folder)
+        record = json.loads((folder / RECORD).read_text())
+        record["config"]["activation"] = config.activation  # in whichever test it was
+        (folder / RECORD).write_text(json.dumps(record))
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
 from sparta_hub.hosts import create_host
 from sparta_hub.provenance import wilson
 from sparta_hub.threat import ThreatModel
-from tests.training.conftest import HOST
+from tests.conftest import HOST
 from training.entries import EVALUATIONS, RECORDS, Entry, write_entry
 from training.errors import ConfigError
 from training.figures import reports_of

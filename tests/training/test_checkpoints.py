@@ -1,6 +1,5 @@
 """The checkpoint file: strict when read, whole or not there when written, also on a full disk."""
 
-import multiprocessing
 import os
 import resource
 import stat
@@ -11,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.processes import FORKS
 from tests.training.conftest import noise
 from training import checkpoints
 from training.checkpoints import NAME, Checkpoint, Progress, alone_in, read_checkpoint, write_checkpoint
@@ -21,8 +21,6 @@ from training.parallel import World
 from training.stopping import Stop
 from training.validation import Validation
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["training.engine"])
 PROGRESS = Progress(7, 1.5, [0.1], 0.1 + 0.2, 2, [Validation(4, 1.0, 2.0, 3.0, 4.0)], [{"kind": "loss", "step": 6}])
 
 
@@ -96,8 +94,8 @@ def test_a_cut_file_is_refused(tmp_path):
 
 def _limited(limit: int, work, *arguments) -> str:
     """The message of the error that ``work`` ends with where files may have so many bytes: as on a full disk."""
-    ours, theirs = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=_work, args=(limit, theirs, work, arguments))
+    ours, theirs = FORKS.Pipe()
+    process = FORKS.Process(target=_work, args=(limit, theirs, work, arguments))
     process.start()
     message = ours.recv()
     process.join()

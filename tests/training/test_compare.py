@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sparta_hub.evaluation._seeds import T95
-from tests.training.conftest import HOST, noise
+from tests.conftest import HOST
+from tests.training.conftest import noise
 from training import compare as module
 from training.card import BEGIN, COMPARED, END, rewrite
 from training.checkpoints import alone_in

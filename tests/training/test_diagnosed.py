@@ -9,19 +9,15 @@ import sparta_hub
 from sparta_hub import ThreatModel
 from sparta_hub.data import load_images
 from sparta_hub.diagnostics import Diagnosis, Finding
-from tests.training.conftest import noise
 from training import diagnosed
-from training.data import in_memory
-from training.engine import train
 from training.errors import ConfigError
-from training.parallel import World
 from training.publish import publish
 from training.results import diagnosis_in_words
 
 
-def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, tiny, monkeypatch):
+def test_a_diagnosis_goes_onto_the_card_of_its_own_weights(root, trained, tiny, monkeypatch):
     for name, config in (("one", tiny), ("two", replace(tiny, seed=tiny.seed + 1))):
-        train(config, in_memory(config, noise(), World()), root / name)
+        trained(root / name, config)
         publish(root, root / name, name, count=4, with_host=True, remark="a remark", comparison="a comparison",
                 overhead="overhead.json")  # fmt: skip
     folder, out = root / "model_cards" / "one", root / "diagnosis"

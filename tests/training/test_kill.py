@@ -1,7 +1,6 @@
 """kill -9 at random moments, in a process of its own: the run ends with the bits of one that was left alone."""
 
 import json
-import multiprocessing
 import random
 import shutil
 import signal
@@ -13,14 +12,13 @@ import pytest
 import torch
 
 from sparta_hub.artifacts import sha256_of
+from tests.processes import FORKS
 from tests.training.conftest import noise
 from training.config import TrainConfig
 from training.data import in_memory
 from training.engine import Options, train
 from training.parallel import World
 
-PROCESSES = multiprocessing.get_context("forkserver")  # imports once, then every process begins at once
-PROCESSES.set_forkserver_preload(["training.engine"])
 KILLS = 4
 
 
@@ -32,7 +30,7 @@ def run(config: TrainConfig, out: Path) -> None:
 
 
 def began(config: TrainConfig, out: Path):
-    process = PROCESSES.Process(target=run, args=(config, out))
+    process = FORKS.Process(target=run, args=(config, out))
     process.start()
     return process
 

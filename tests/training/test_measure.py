@@ -10,29 +10,26 @@ from safetensors.torch import load_file, save_file
 
 import sparta_hub
 from sparta_hub.artifacts import WEIGHTS, sha256_of
-from tests.training.conftest import noise
 from training import measure as module
 from training.card import BEGIN, END, rewrite
-from training.data import in_memory
-from training.engine import train
 from training.entries import read_entry, write_entry
 from training.errors import ConfigError
 from training.measure import check_giver, measure
-from training.parallel import World
 from training.publish import publish
 
 PGD = "thesis-pgd-20 (steps 20, step size 2/255), Linf 8/255"
 
 
-def run(root, config):
-    train(config, in_memory(config, noise(), World()), root / config.name)
-    return str(root / config.name)
+@pytest.fixture
+def run(root, trained):
+    """Makes a finished run of a config; its folder."""
+    return lambda config: str(trained(root / config.name, config))
 
 
 @pytest.fixture
-def giver(root, tiny):
+def giver(root, run, tiny):
     """A published set."""
-    run(root, tiny)
+    run(tiny)
     return publish(root, root / "tiny", "giver", count=4, with_host=True, remark="r", comparison="c",
                    overhead="overhead.json")  # fmt: skip
 
@@ -54,11 +51,11 @@ def rows(folder):
     return sparta_hub.transfers(folder)
 
 
-def test_a_place_is_shown_with_all_that_was_trained_alike(root, giver, place, tiny):
+def test_a_place_is_shown_with_all_that_was_trained_alike(root, run, giver, place, tiny):
     assert rows(giver) == ()
     assert "Not measured yet." in (giver / "README.md").read_text()
     for config in [*reversed(place.values()), replace(place["joint"], name="else", arguments={"hidden": 4})]:
-        measure(root, run(root, config), count=4)
+        measure(root, run(config), count=4)
     found = rows(giver)
     assert [row.mode for row in found] == list(place)
     assert [row.recipe for row in found] == ["f", "w", "t", "j", "r"]
@@ -98,22 +95,24 @@ def test_other_images_than_before_are_refused_before_they_are_measured(root, giv
     assert measure(root, "giver", count=4, attacks=["fgsm"]).evaluations == ("giver.json", "giver-2.json")
 
 
-def test_other_images_than_those_of_a_network_trained_alike_are_refused_before_they_are_measured(root, giver, place):
+def test_other_images_than_those_of_a_network_trained_alike_are_refused_before_they_are_measured(
+    root, run, giver, place
+):
     """Else neither could be measured again, nor any card be written."""
-    measure(root, run(root, place["relu"]), count=4)
-    folder = run(root, place["joint"])
+    measure(root, run(place["relu"]), count=4)
+    folder = run(place["joint"])
     with pytest.raises(ConfigError, match="r-seed7 was measured on 4 images, and this would be on 3; .*: --count 4."):
         measure(root, folder, count=3)
     assert measure(root, folder, count=4).evaluations == ("j-seed7.json",)
 
 
-def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
-    measure(root, run(root, place["relu"]), count=4)
+def test_a_run_done_again_takes_the_place_of_the_first(root, run, giver, place):
+    measure(root, run(place["relu"]), count=4)
     first = json.loads((root / "r/training.json").read_text())
     twice = measure(root, str(root / "r"), count=4, attacks=["fgsm"])
     assert (twice.training, twice.evaluations) == ("r-seed7.json", ("r-seed7.json", "r-seed7-2.json"))
     shutil.rmtree(root / "r")
-    record = Path(run(root, place["relu"])) / "training.json"
+    record = Path(run(place["relu"])) / "training.json"
     found = json.loads(record.read_text())
     record.write_text(json.dumps(found | {"seconds": first["seconds"] + 1}))  # else it may be the first to the tenth
     again = measure(root, str(root / "r"), count=4)
@@ -121,12 +120,12 @@ def test_a_run_done_again_takes_the_place_of_the_first(root, giver, place):
     assert read_entry(root, "r-seed7") == again
 
 
-def test_a_run_that_differs_stands_beside_the_first(root, giver, place):
+def test_a_run_that_differs_stands_beside_the_first(root, run, giver, place):
     """Another length, other weights of the same run, another share of the images."""
-    first = measure(root, run(root, place["relu"]), count=4)
+    first = measure(root, run(place["relu"]), count=4)
     last = measure(root, str(root / "r"), count=4, which="last")
     shutil.rmtree(root / "r")
-    shorter = measure(root, run(root, replace(place["relu"], epochs=1)), count=4)
+    shorter = measure(root, run(replace(place["relu"], epochs=1)), count=4)
     record = json.loads((root / "r/training.json").read_text())
     record["data"]["limit"] = 0.5
     (root / "r/training.json").write_text(json.dumps(record))
@@ -137,10 +136,10 @@ def test_a_run_that_differs_stands_beside_the_first(root, giver, place):
     assert [entry.weights for entry in found] == ["best", "last", "best", "best"]
 
 
-def test_the_command_says_under_which_name_it_recorded(root, giver, place, monkeypatch, capsys):
-    measure(root, run(root, place["relu"]), count=4)
+def test_the_command_says_under_which_name_it_recorded(root, run, giver, place, monkeypatch, capsys):
+    measure(root, run(place["relu"]), count=4)
     shutil.rmtree(root / "r")
-    folder = run(root, replace(place["relu"], epochs=1))
+    folder = run(replace(place["relu"], epochs=1))
     monkeypatch.setattr(module, "ROOT", root)
     monkeypatch.setattr("sys.argv", ["training.measure", folder, "--count", "4", "--device", "cpu"])
     module.main()
@@ -178,9 +177,9 @@ def test_numbers_of_images_are_looked_at_first(monkeypatch, capsys, words):
     assert f"argument {words[0]}: expected a whole number, 1 or more, and not {words[1]}." in capsys.readouterr().err
 
 
-def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giver, place):
+def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, run, giver, place):
     for mode in ("frozen", "relu"):
-        measure(root, run(root, place[mode]), count=4)
+        measure(root, run(place[mode]), count=4)
     assert [row.mode for row in rows(giver)] == ["frozen", "relu"]
     entry = read_entry(root, "f-seed7")
     write_entry(root, replace(entry, giver_sha256="0" * 64))
@@ -189,10 +188,10 @@ def test_transfers_of_other_weights_than_the_set_has_now_are_not_shown(root, giv
     assert "Nothing was transferred yet." in (root / "README.md").read_text()
 
 
-def test_only_what_was_trained_alike_is_compared(root, giver, place):
+def test_only_what_was_trained_alike_is_compared(root, run, giver, place):
     """A ReLU network of other weights, or of a share of the images, is none to compare with."""
-    measure(root, run(root, place["frozen"]), count=4)
-    measure(root, run(root, place["relu"]), count=4, which="last")
+    measure(root, run(place["frozen"]), count=4)
+    measure(root, run(place["relu"]), count=4, which="last")
     assert [(row.mode, row.gains) for row in rows(giver)] == [("frozen", ())]
     measure(root, str(root / "r"), count=4)
     assert [row.mode for row in rows(giver)] == ["frozen", "relu"]
@@ -200,8 +199,8 @@ def test_only_what_was_trained_alike_is_compared(root, giver, place):
 
 
 @pytest.mark.parametrize("mode", ["frozen", "weights"])
-def test_a_frozen_set_that_moved_is_refused(root, giver, place, mode):
-    folder = run(root, place[mode])
+def test_a_frozen_set_that_moved_is_refused(root, run, giver, place, mode):
+    folder = run(place[mode])
     weights = load_file(f"{folder}/best.safetensors")
     key = next(key for key in weights if key.endswith("conv6.weight"))
     save_file(weights | {key: weights[key] + 1}, f"{folder}/best.safetensors")

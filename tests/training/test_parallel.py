@@ -1,11 +1,7 @@
 """Several processes are as one: by value, and in real processes that ``accelerate launch`` starts."""
 
 import json
-import multiprocessing
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import timm
@@ -16,16 +12,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.processes import leave_processes
+from tests.processes import Program, free_port, together
 from tests.training.conftest import noise
-from training import run
 from training.data import in_memory
 from training.engine import train as run_here
 from training.errors import ConfigError
 from training.parallel import World, statistics
 from training.step import Length, assemble, train_step
 from training.stopping import Stop
-
-ROOT = Path(run.__file__).parent.parent
 
 
 def test_rows_are_a_partition_of_the_batch():
@@ -83,22 +77,33 @@ def test_a_method_that_differentiates_twice_is_refused_on_several_gpus(tiny):
         assemble(config, 10, AsOnGpus())
 
 
-def train(out, environment, *, processes, settings=(), time_budget=None, resume=False):
-    launcher = [sys.executable, "-m"]
-    if processes > 1:
-        launcher += ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-        launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        launcher += ["--main_process_port", "0", "-m"]
+def launched(words, environment):
+    """What ``accelerate launch`` does, which is tried itself in one test: two processes that are told of each other."""
+    found = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    both = [Program("training.run", *words, environment={**environment, **found, **rank}) for rank in ranks]
+    said = [program.finish() for program in both]
+    assert said[1] == ""
+    return said[0]
+
+
+def alone(words, environment):
+    return Program("training.run", *words, environment=environment).finish()
+
+
+def launch_by_accelerate(words, environment):
+    launcher = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    launcher += ["--dynamo_backend", "no", "--main_process_port", "0", "-m", "training.run"]
+    return Program("accelerate.commands.launch", *launcher, *words, environment=environment).finish()
+
+
+def train(out, environment, *, launch=launched, settings=(), time_budget=None, resume=False):
     changes = ["method=n_fgsm", "epochs=1", "batch_size=8", "validation=12", "lr=0.01", "ema_decay=0.9", *settings]
     words = ["--resume", str(out)] if resume else ["cpu_relu_res18_cifar", "--out", str(out)]
     words += [] if resume else [word for change in ("precision=fp32", *changes) for word in ("--set", change)]
     words += [] if time_budget is None else ["--time-budget", str(time_budget)]
-    done = subprocess.run(
-        [*launcher, "training.run", *words, *([] if resume and not torch.cuda.is_available() else ["--device", "cpu"])],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    words += [] if resume and not torch.cuda.is_available() else ["--device", "cpu"]
+    return launch(words, environment)
 
 
 def one_is_asked_to_stop(rank, config, folder):
@@ -113,16 +118,7 @@ def one_is_asked_to_stop(rank, config, folder):
 
 
 def test_where_one_process_has_a_reason_to_stop_all_do(tiny, tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    both = [context.Process(target=one_is_asked_to_stop, args=(rank, tiny, tmp_path)) for rank in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(240)
-    ends = [process.exitcode for process in both]
-    for process in both:
-        process.kill()
-    assert ends == [0, 0], "the processes wait for each other"
+    together(one_is_asked_to_stop, tiny, tmp_path)
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)] == [
         "0 another process was asked to",
         "0 SIGTERM",
@@ -138,8 +134,8 @@ def found(out):
 def test_two_processes_have_the_losses_of_one(tmp_path, environment):
     """GroupNorm: an image's logits do not depend on who else is in its process."""
     settings = ["host=test_efficientnet_gn", "augmentation=crop_flip"]
-    train(tmp_path / "one", environment, processes=1, settings=settings)
-    train(tmp_path / "two", environment, processes=2, settings=settings)
+    train(tmp_path / "one", environment, launch=alone, settings=settings)
+    train(tmp_path / "two", environment, launch=launch_by_accelerate, settings=settings)
     one, two = found(tmp_path / "one"), found(tmp_path / "two")
     assert [row["step"] for row in one] == [row["step"] for row in two] == [6, 6]
     assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=1e-4)
@@ -153,10 +149,10 @@ def test_two_processes_have_the_losses_of_one(tmp_path, environment):
 def test_two_processes_stop_together_and_go_on(tmp_path, environment):
     """With BatchNorm, whose statistics are averaged, and Free-AT, whose δ each process has for its own rows."""
     settings = ["host=test_resnet", "method=free", "method_arguments.replays=2"]
-    train(tmp_path / "whole", environment, processes=2, settings=settings)
-    said = train(tmp_path / "parts", environment, processes=2, settings=settings, time_budget=0)
+    train(tmp_path / "whole", environment, settings=settings)
+    said = train(tmp_path / "parts", environment, settings=settings, time_budget=0)
     assert "Stopped at step 0 of 6: the time budget is used up. To go on: accelerate launch --multi_gpu" in said
-    train(tmp_path / "parts", environment, processes=2, resume=True)
+    train(tmp_path / "parts", environment, resume=True)
     whole, parts = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     held = load_file(tmp_path / "parts/checkpoint.safetensors")

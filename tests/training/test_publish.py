@@ -44,8 +44,8 @@ def publish_run(root, **more):
     return publish(root, root / "run", "tiny", **{**options, **more})
 
 
-def test_a_run_becomes_an_artifact_that_loads(root, tiny):
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+def test_a_run_becomes_an_artifact_that_loads(root, trained, tiny):
+    trained(root / "run", tiny)
     folder = publish_run(root, attacks=["thesis-pgd-20", "fgsm"])
     model = sparta_hub.load(folder)
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
@@ -134,8 +134,8 @@ def test_a_card_says_which_attacks_ran_on_a_copy(reasons, words):
 
 
 @pytest.mark.parametrize("overhead", ["", "missing.json"])
-def test_a_card_says_what_the_set_costs(root, tiny, overhead):
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+def test_a_card_says_what_the_set_costs(root, trained, tiny, overhead):
+    trained(root / "run", tiny)
     with pytest.raises(ConfigError, match="what sparta costs: --overhead FILE of benchmarks/records"):
         publish_run(root, overhead=overhead)
     assert not (root / "model_cards").exists()
@@ -145,20 +145,20 @@ def test_a_card_says_what_the_set_costs(root, tiny, overhead):
     assert "inference took 1.30 times as long, a training step 1.20 times" in text
 
 
-def test_a_published_set_that_was_given_stands_among_the_givers_transfers(root, tiny):
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+def test_a_published_set_that_was_given_stands_among_the_givers_transfers(root, trained, tiny):
+    trained(root / "run", tiny)
     giver = publish_run(root)
     config = replace(tiny, name="given", activation=str(giver), frozen=True, arguments={}, seed=8)
-    train(config, in_memory(config, noise(), World()), root / "given")
+    trained(root / "given", config)
     publish(root, root / "given", "given", count=4, with_host=False, remark="r", comparison="c",
             overhead="overhead.json")  # fmt: skip
     assert read_entry(root, "given").giver_sha256 == sha256_of(giver / WEIGHTS)
     assert [(row.recipe, row.mode, row.seed) for row in sparta_hub.transfers(giver)] == [("given", "frozen", 8)]
 
 
-def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
-    train(replace(tiny, family="relu", arguments={}), in_memory(tiny, noise(), World()), root / "relu")
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, trained, tiny):
+    trained(root / "relu", replace(tiny, family="relu", arguments={}))
+    trained(root / "run", tiny)
     with pytest.raises(ConfigError, match="--twin NAME, or --comparison"):
         publish_run(root, comparison="")
     with pytest.raises(ConfigError, match="Nothing was recorded of 'tiny-relu'; publish or measure it first"):
@@ -175,13 +175,13 @@ def test_a_card_gives_the_gain_over_its_twin_image_by_image(root, tiny):
     assert "Gain is the difference to its ReLU twin" in (folder / "README.md").read_text()
 
 
-def test_a_twin_trained_otherwise_is_refused_and_one_that_was_replaced_leaves_the_other_card(
-    root, tiny, monkeypatch, capsys
+def test_a_twin_trained_otherwise_is_refused_and_one_replaced_leaves_the_other_card(
+    root, trained, tiny, monkeypatch, capsys
 ):
     plain = replace(tiny, family="relu", arguments={})
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+    trained(root / "run", tiny)
     for name, config in (("relu", plain), ("longer", replace(plain, epochs=3))):
-        train(config, in_memory(config, noise(), World()), root / name)
+        trained(root / name, config)
     words = {"count": 4, "with_host": False, "remark": "a remark", "comparison": "the baseline"}
     publish(root, root / "longer", "tiny-relu", **words)
     with pytest.raises(ConfigError, match="tiny and its twin tiny-relu were not trained alike: epochs is 3 there and"):
@@ -215,8 +215,8 @@ def test_a_twin_trained_otherwise_is_refused_and_one_that_was_replaced_leaves_th
         ("../tiny", {}, NameNotFoundError, "is no name of a repository; expected 'org/name'"),
     ],
 )
-def test_what_cannot_be_published_leaves_what_is_there_as_it_was(root, tiny, name, more, kind, message):
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+def test_what_cannot_be_published_leaves_what_is_there_as_it_was(root, trained, tiny, name, more, kind, message):
+    trained(root / "run", tiny)
     folder = publish_run(root)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(kind, match=message):
@@ -226,25 +226,25 @@ def test_what_cannot_be_published_leaves_what_is_there_as_it_was(root, tiny, nam
     assert [path.name for path in (root / "model_cards").iterdir()] == ["tiny"]
 
 
-def test_a_publication_that_was_interrupted_stops_no_other(root, tiny):
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+def test_a_publication_that_was_interrupted_stops_no_other(root, trained, tiny):
+    trained(root / "run", tiny)
     (publish_run(root).rename(root / "model_cards/half") / "results.json").unlink()
     assert (publish_run(root) / "results.json").is_file()
 
 
-def test_a_frozen_transfer_is_published_as_what_it_is(root, tiny):
-    train(tiny, in_memory(tiny, noise(), World()), root / "giver")
+def test_a_frozen_transfer_is_published_as_what_it_is(root, trained, tiny):
+    trained(root / "giver", tiny)
     config = replace(tiny, activation=str(root / "giver/artifact"), frozen=True, seed=4, name="taker")
-    train(config, in_memory(config, noise(), World()), root / "run")
+    trained(root / "run", config)
     folder = publish_run(root)
     given, taken = (load_file(f / "activations.safetensors") for f in (root / "giver/artifact", folder))
     assert all(torch.equal(given[key], taken[key]) for key in given)
     assert sparta_hub.load(folder)(torch.rand(1, 3, 32, 32)).shape == (1, 10)
 
 
-def test_a_run_of_the_first_engine_is_published(root, tiny):
+def test_a_run_of_the_first_engine_is_published(root, trained, tiny):
     """Its record has few fields, and its one file of weights another name."""
-    train(tiny, in_memory(tiny, noise(), World()), root / "new")
+    trained(root / "new", tiny)
     record = json.loads((root / "new/training.json").read_text())
     old = ("name", "host", "family", "dataset", "arguments", "placement", "method", "threat", "epochs", "batch_size",
            "lr", "momentum", "weight_decay", "label_smoothing", "ema_decay", "seed")  # fmt: skip
@@ -280,8 +280,8 @@ def test_a_published_commit_stays_with_its_repository(root):
     assert (changed["repo"], changed["revision"]) == ("acme/tiny", None)
 
 
-def test_a_run_that_is_not_finished_is_refused(root, tiny):
-    train(tiny, in_memory(tiny, noise(), World()), root / "run")
+def test_a_run_that_is_not_finished_is_refused(root, trained, tiny):
+    trained(root / "run", tiny)
     for path in (root / "run").glob("*.safetensors"):
         path.unlink()
     with pytest.raises(ConfigError, match=r"run has no weights, so it is not finished; go on with it: --resume .*run"):

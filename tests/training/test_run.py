@@ -1,33 +1,30 @@
 """The command line, in processes of its own."""
 
 import json
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from sparta_hub.artifacts import sha256_of
-from tests.training.conftest import HOST
+from tests.conftest import HOST
+from tests.processes import Program
 from training import run
 from training.parallel import World
 from training.recipes import RECIPES
 from training.step import compile_mode
 
-ROOT = Path(run.__file__).parent.parent
 SMALL = ["epochs=2", "batch_size=8", "validation=6", f"host={HOST}", "arguments.hidden=8", "precision=fp32"]
 
 
 def arguments(*words, settings=SMALL):
     changes = [word for setting in settings for word in ("--set", setting)]
-    return [sys.executable, "-m", "training.run", *map(str, words), *changes, "--device", "cpu"]
+    return [*map(str, words), *changes, "--device", "cpu"]
 
 
-def command(words, environment):
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+def began(environment, *words):
+    return Program("training.run", *words, environment=environment)
 
 
 def main(monkeypatch, *words):
@@ -37,42 +34,29 @@ def main(monkeypatch, *words):
 
 
 def test_it_stops_on_sigterm_and_goes_on_with_the_same_bits(tmp_path, environment):
-    long = [*SMALL[1:], "epochs=12", "validate_every=4"]
+    long = [*SMALL[1:], "epochs=6", "validate_every=2"]
     words = ("cpu_sparta_res18_cifar", "--limit", "0.9", "--seed", "5", "--checkpoint-every", "0")
-    process = subprocess.Popen(
-        arguments(*words, "--out", tmp_path / "parts", settings=long),
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = began(environment, *arguments(*words, "--out", tmp_path / "parts", settings=long))
     while not (metrics := tmp_path / "parts/metrics.jsonl").exists() or not metrics.read_text():
-        assert process.poll() is None, process.communicate()
+        assert process.is_alive(), process.finish()
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "of 72: SIGTERM. To go on: python -m training.run --resume " in out
+    process.ask_to_stop()
+    assert "of 36: SIGTERM. To go on: python -m training.run --resume " in process.finish()
     assert not (tmp_path / "parts/training.json").exists()
-    resumed = command([sys.executable, "-m", "training.run", "--resume", str(tmp_path / "parts")], environment)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "Done: 72 steps." in resumed.stdout
+    assert "Done: 36 steps." in began(environment, "--resume", tmp_path / "parts").finish()
     record = json.loads((tmp_path / "parts/training.json").read_text())
     assert (record["config"]["seed"], record["data"]["limit"], record["data"]["images"]) == (5, 0.9, 49)
-    again = command(
-        [sys.executable, "-m", "training.run", str(tmp_path / "parts/training.json"), "--out", str(tmp_path / "again"),
-         "--device", "cpu"],
-        environment,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
+    began(environment, tmp_path / "parts/training.json", "--out", tmp_path / "again", "--device", "cpu").finish()
     for name in ("last", "best"):
         assert len({sha256_of(tmp_path / place / f"{name}.safetensors") for place in ("parts", "again")}) == 1
 
 
 def test_a_time_budget_is_kept(tmp_path, environment):
     started = time.monotonic()
-    words = ("cpu_relu_res18_cifar", "--out", tmp_path / "run", "--time-budget", "20")
-    done = command(arguments(*words, settings=["epochs=100000", *SMALL[1:4]]), environment)
-    assert time.monotonic() - started < 30  # leaving the interpreter is not in the budget
-    assert done.returncode == 0, done.stderr
-    assert "the time budget is used up. To go on: python -m training.run --resume" in done.stdout
+    words = ("cpu_relu_res18_cifar", "--out", tmp_path / "run", "--time-budget", "8")
+    said = began(environment, *arguments(*words, settings=["epochs=100000", *SMALL[1:4]])).finish()
+    assert time.monotonic() - started < 18  # leaving the interpreter is not in the budget
+    assert "the time budget is used up. To go on: python -m training.run --resume" in said
     assert (tmp_path / "run/checkpoint.safetensors").exists()
 
 
@@ -179,7 +163,7 @@ def test_the_compiler_gets_the_mode_that_was_asked_for(tmp_path, monkeypatch, en
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *, mode: modes.append(mode))
     monkeypatch.setattr("training.engine.train_step", stop)
     with pytest.raises(ReachedError):
-        main(monkeypatch, *arguments("cpu_sparta_res18_cifar", *words, "--out", tmp_path / "run")[3:])
+        main(monkeypatch, *arguments("cpu_sparta_res18_cifar", *words, "--out", tmp_path / "run"))
     assert modes == ([] if expected is None else [expected])
 
 

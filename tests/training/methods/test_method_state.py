@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from method_cases import LINF, SMOOTHED, batch, made, network, train
 from safetensors.torch import load, save
 from torch import nn
 
 from sparta_hub.processes import leave_processes
+from tests.processes import together
 
 
 @pytest.mark.parametrize(("name", "awp"), [("free", 0.0), ("free", 0.01), ("fgsm_sdi", 0.0), ("fgsm_sdi", 0.01)])
@@ -62,7 +62,7 @@ def share(rank, folder):
 
 
 def test_two_processes_perturb_weights_as_one_does(tmp_path):
-    mp.spawn(share, (str(tmp_path),), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
+    together(share, str(tmp_path))
     for rank in range(2):
         for own, whole in zip(torch.load(tmp_path / str(rank)), perturbed(slice(None)), strict=True):
             torch.testing.assert_close(own, whole, rtol=1e-6, atol=1e-7)  # the gradients travel as float32
