@@ -11,10 +11,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 STARTED = time.monotonic()  # a time budget counts from here, the slow imports below included
 
@@ -95,7 +96,9 @@ def compare(
     measuring, world, stop = measuring or Measuring(), world or World(), stop or Stop()
     members, lacking = list[Member](), dict[str, str]()
     for config in configs:
-        _refuse_other(config, limit, out / config.run_name)
+        folder = out / config.run_name
+        if (folder / RECORD).is_file():
+            _refuse_other(config, limit, read_record(folder / RECORD), f"{folder} holds another run", "another --out")
     for i, config in enumerate(configs, 1):
         folder, reason = out / config.run_name, stop.reason(0)
         tell(f"{config.run_name} ({i} of {len(configs)})")
@@ -114,12 +117,20 @@ def compare(
     return members, lacking
 
 
-def _refuse_other(config: TrainConfig, limit: float, folder: Path) -> None:
-    if not (folder / RECORD).is_file():
-        return
-    there, share = trained(read_record(folder / RECORD))
+def _refuse_other(config: TrainConfig, limit: float, record: Mapping[str, Any], what: str, give: str) -> None:
+    there, share = trained(record)
     if unlike := differences({**to_json(there), "limit": share}, {**to_json(config), "limit": limit}):
-        raise ConfigError(f"{folder} holds another run: {', '.join(unlike)}. Give another --out.")
+        raise ConfigError(f"{what}: {', '.join(unlike)}. Give {give}.")
+
+
+def _to_train(configs: Sequence[TrainConfig], limit: float, known: Sequence[Member]) -> list[TrainConfig]:
+    """Those that no earlier comparison holds."""
+    there = {member.config.run_name: member for member in known}
+    for config in configs:
+        if member := there.get(config.run_name):
+            what = f"The file of --with holds another {config.run_name}"
+            _refuse_other(config, limit, member.training, what, "the same --set and --limit as then")
+    return [config for config in configs if config.run_name not in there]
 
 
 def _measured(folder: Path, measuring: Measuring, device: torch.device) -> Member:
@@ -163,7 +174,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     add("--threads", type=whole(1), help="CPU threads; torch's own choice by default")
     add("--workers", type=whole(0), default=0, help="processes that read photographs")
-    add("--with", dest="earlier", nargs="+", type=Path, default=[], metavar="FILE", help="comparisons to add to")
+    add(
+        "--with",
+        dest="earlier",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="comparisons to add to; what they hold is not trained",
+    )
     add("--json", type=Path, metavar="FILE", help="write all of it to this file")
     return parser
 
@@ -177,6 +196,7 @@ def _run(options: argparse.Namespace) -> None:
         raise ConfigError(f"--json {options.json} cannot be written; expected a file in a folder that is there.")
     earlier = [read_comparison(read_record(path), str(path)) for path in options.earlier]
     known = [member for one in earlier for seeds in one.members.values() for member in seeds.values()]
+    missing = _to_train(configs, options.limit, known)
     if options.threads:
         torch.set_num_threads(options.threads)
     world = join_world(options.device)
@@ -185,11 +205,11 @@ def _run(options: argparse.Namespace) -> None:
     for slow in dict.fromkeys(filter(None, (slow_precision(config, world.device) for config in configs))):
         print(f"training.compare: {slow}", file=sys.stderr)
     if options.dry_run:
-        print(_estimate(configs, options, world))
+        print(_estimate(configs, missing, options, world))
         return
     stop = Stop(None if options.time_budget is None else STARTED + options.time_budget)
     measuring = Measuring(options.count, attacks, "fast" if options.fast else "exact")
-    members, lacking = compare(configs, options.out, limit=options.limit, measuring=measuring, world=world, stop=stop,
+    members, lacking = compare(missing, options.out, limit=options.limit, measuring=measuring, world=world, stop=stop,
                                workers=options.workers, tell=lambda line: print(line, file=sys.stderr))  # fmt: skip
     for name, reason in lacking.items():
         print(f"Not there: {name}: {reason}", file=sys.stderr)
@@ -205,22 +225,24 @@ def _run(options: argparse.Namespace) -> None:
         write_whole(options.json, (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
 
 
-def _estimate(configs: Sequence[TrainConfig], options: argparse.Namespace, world: World) -> str:
+def _estimate(
+    configs: Sequence[TrainConfig], missing: Sequence[TrainConfig], options: argparse.Namespace, world: World
+) -> str:
     """What a seed of each recipe takes, and what all that are not there yet do."""
     from training.plan import duration, plan
 
     one_of_each = {config.name: config for config in configs}.values()
     plans = {config.name: plan(config, world.device, limit=options.limit) for config in one_of_each}
     seconds = {name: one.seconds or 0.0 for name, one in plans.items()}
-    left = [config.name for config in configs if not (options.out / config.run_name / RECORD).is_file()]
+    left = [config.name for config in missing if not (options.out / config.run_name / RECORD).is_file()]
     width, device = max(map(len, plans)), next(iter(plans.values())).device
     lines = [f"{name:<{width}}  {duration(seconds[name])} a seed" for name in plans]
     lines.append(
         f"{len(left)} of {len(configs)} runs are not there yet: {duration(sum(seconds[name] for name in left))} of "
         f"training on {device}; measuring comes on top."
     )
-    missing = dict.fromkeys(text for one in plans.values() for text in one.missing)
-    return "\n".join([*lines, *(f"missing: {text}" for text in missing)])
+    lacking = dict.fromkeys(text for one in plans.values() for text in one.missing)
+    return "\n".join([*lines, *(f"missing: {text}" for text in lacking)])
 
 
 def _configs(options: argparse.Namespace) -> list[TrainConfig]:

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from statistics import fmean, stdev
 
 import numpy as np
@@ -18,6 +19,7 @@ from training.compare import Measuring, compare
 from training.comparison import COMPARISONS, Comparison, read_comparison, table
 from training.config import TrainConfig
 from training.errors import ConfigError
+from training.recipes import RECIPES
 from training.records import RECORD
 from training.stopping import Stop
 
@@ -227,6 +229,22 @@ def test_the_command_trains_measures_prints_and_writes(root, monkeypatch, capsys
     second = json.loads((root / "d.json").read_text())
     assert [gain["seeds"] for gain in second["means"][names[1]]] == [[0, 1, 2], [0, 1, 2]]
     assert [member for member in second["members"] if member in first["members"]] == first["members"]
+
+
+def test_what_an_earlier_comparison_holds_is_not_trained_again(root, members, monkeypatch, capsys):
+    for config in CONFIGS:
+        monkeypatch.setitem(RECIPES, config.name, partial(replace, config, seed=0))
+    (root / "c.json").write_text(json.dumps(Comparison.of(members[:5]).to_json()))
+    words = ("relu", "silu", "--seeds", 0, 2, "--out", root / "r", "--count", 20, "--with", root / "c.json")
+    run(monkeypatch, *words, "--dry-run")
+    assert "\n1 of 4 runs are not there yet: " in capsys.readouterr().out
+    run(monkeypatch, *words, "--json", root / "d.json")
+    assert [path.name for path in (root / "r").iterdir()] == ["silu-seed2"]
+    assert "relu (" not in capsys.readouterr().err
+    found = read_comparison(json.loads((root / "d.json").read_text()), "d.json")
+    assert {name: [*seeds] for name, seeds in found.members.items()} == {"relu": [0, 1, 2], "silu": [0, 1, 2]}
+    with pytest.raises(SystemExit, match=r"The file of --with holds another relu-seed0: lr is .* Give the same --set"):
+        run(monkeypatch, *words, "--set", "lr=0.5")
 
 
 @pytest.mark.parametrize(
