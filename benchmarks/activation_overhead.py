@@ -18,12 +18,11 @@ from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
-from _options import new_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparta_hub.activations import FAMILIES, build
-from sparta_hub.cli.options import whole
+from sparta_hub.cli.options import new_file, whole
 from sparta_hub.errors import answered
 from sparta_hub.hosts import create_host
 from sparta_hub.provenance import provenance

@@ -17,11 +17,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from _attack_worker import PEER, small_cnn
-from _options import new_file
 from attack_throughput import OURS, right_images, run
 from safetensors.torch import save_file
 
-from sparta_hub.cli.options import whole
+from sparta_hub.cli.options import new_file, whole
 from sparta_hub.data import load_bundled
 from sparta_hub.provenance import provenance
 

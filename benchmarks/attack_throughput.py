@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 from _attack_worker import EXACT, FAST, PEER, Job, load_network
-from _options import device, new_file
+from _options import device
 from _peers import python_of
 from safetensors.torch import save_file
 
-from sparta_hub.cli.options import whole
+from sparta_hub.cli.options import new_file, whole
 from sparta_hub.data import Images, load_images
 from sparta_hub.errors import answered
 from sparta_hub.provenance import provenance, state_sha256

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from _options import new_file
-
+from sparta_hub.cli.options import new_file
 from sparta_hub.errors import answered
 from sparta_hub.evaluation import SeedGain, mean_over_seeds
 from training.entries import read_record

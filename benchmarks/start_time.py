@@ -7,9 +7,8 @@ import subprocess
 import sys
 
 import torch
-from _options import new_file
 
-from sparta_hub.cli.options import whole
+from sparta_hub.cli.options import new_file, whole
 from sparta_hub.provenance import provenance
 
 IMPORT = """

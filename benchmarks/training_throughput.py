@@ -22,13 +22,13 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from _options import device, new_file
+from _options import device
 from activation_overhead import Setting, seconds
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparta_hub.attacks import pgd
-from sparta_hub.cli.options import whole
+from sparta_hub.cli.options import new_file, whole
 from sparta_hub.data import load_bundled
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.provenance import provenance

@@ -22,7 +22,7 @@ STARTED = time.monotonic()  # a time budget counts from here, the slow imports b
 import torch  # noqa: E402
 
 from sparta_hub.cli.attacks import make_attacks  # noqa: E402
-from sparta_hub.cli.options import at_home, whole  # noqa: E402
+from sparta_hub.cli.options import at_home, new_file, whole  # noqa: E402
 from sparta_hub.data import load_images  # noqa: E402
 from sparta_hub.errors import answered  # noqa: E402
 from sparta_hub.evaluation import Speed, evaluate  # noqa: E402
@@ -174,16 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     add("--threads", type=whole(1), help="CPU threads; torch's own choice by default")
     add("--workers", type=whole(0), default=0, help="processes that read photographs")
-    add(
-        "--with",
-        dest="earlier",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="comparisons to add to; what they hold is not trained",
-    )
-    add("--json", type=Path, metavar="FILE", help="write all of it to this file")
+    add("--with", dest="earlier", nargs="+", type=Path, default=[], metavar="FILE",
+        help="comparisons to add to; what they hold is not trained again")  # fmt: skip
+    add("--json", type=new_file, metavar="FILE", help="write all of it to this file")
     return parser
 
 
@@ -192,8 +185,6 @@ def _run(options: argparse.Namespace) -> None:
     attacks = tuple(options.attack)
     if attacks:
         make_attacks(attacks)  # an unknown one is answered before anything is trained
-    if options.json and (options.json.is_dir() or not options.json.parent.is_dir()):
-        raise ConfigError(f"--json {options.json} cannot be written; expected a file in a folder that is there.")
     earlier = [read_comparison(read_record(path), str(path)) for path in options.earlier]
     known = [member for one in earlier for seeds in one.members.values() for member in seeds.values()]
     missing = _to_train(configs, options.limit, known)

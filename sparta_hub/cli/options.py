@@ -36,6 +36,14 @@ def whole(lowest: int) -> Callable[[str], int]:
     return read
 
 
+def new_file(text: str) -> Path:
+    """For ``type`` of argparse: a file that can be written when all is measured."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written; expected a file in a folder that is there.")
+    return path
+
+
 def at_home(words: Sequence[str]) -> list[str]:
     """A command line with ~ as the home folder also after =, where few shells put it: ``--out=~/run``."""
     return [_HOME.sub(lambda found: (found[1] or "") + str(Path.home()), word) for word in words]

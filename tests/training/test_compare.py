@@ -256,7 +256,6 @@ def test_what_an_earlier_comparison_holds_is_not_trained_again(root, members, mo
         (["small_relu_res18w16_cifar", "--limit", "2"], "--limit is 2.0; expected a share above 0 and up to 1"),
         (["small_relu_res18w16_cifar", "--attack", "no"], "There is no attack 'no'"),
         (["small_relu_res18w16_cifar", "--set", "epoch=1"], "There is no field epoch; the fields are name,"),
-        (["small_relu_res18w16_cifar", "--json", "no/where.json"], "--json no/where.json cannot be written; expected"),
         (["small_relu_res18w16_cifar", "--with", "no.json"], "no.json cannot be read as a record: FileNotFoundError"),
         (["small_relu_res18w16_cifar", "--time-budget", "0"], "There is no network of small_relu_res18w16_cifar yet"),
     ],
@@ -266,6 +265,14 @@ def test_mistakes_are_answered_in_a_line_before_anything_is_trained(root, words,
         run(monkeypatch, *words, "--out", root / "r")
     assert message in str(stopped.value)
     assert "\n" not in str(stopped.value)
+    assert not (root / "r").exists()
+
+
+def test_a_file_that_cannot_be_written_is_said_at_once(root, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "small_relu_res18w16_cifar", "--out", root / "r", "--json", root / "no/where.json")
+    assert "argument --json: " in (said := capsys.readouterr().err)
+    assert "where.json cannot be written; expected a file in a folder that is there." in said
     assert not (root / "r").exists()
 
 
