@@ -99,9 +99,9 @@ def compare(
         folder = out / config.run_name
         if (folder / RECORD).is_file():
             _refuse_other(config, limit, read_record(folder / RECORD), f"{folder} holds another run", "another --out")
-    for i, config in enumerate(configs, 1):
+
+    def work_on(config: TrainConfig) -> None:
         folder, reason = out / config.run_name, stop.reason(0)
-        tell(f"{config.run_name} ({i} of {len(configs)})")
         try:
             if not reason and not (folder / RECORD).is_file():
                 with stop.signals():
@@ -110,10 +110,23 @@ def compare(
                     reason = train(config, data, folder, world=world, options=how, stop=stop).reason
             if not reason:
                 members.append(_measured(folder, measuring, world.device))
-        except (LossError, TakenError) as error:
+        except LossError as error:
             reason = str(error)
         if reason:
             lacking[config.run_name] = reason
+
+    taken = list[TrainConfig]()
+    for i, config in enumerate(configs, 1):
+        tell(f"{config.run_name} ({i} of {len(configs)})")
+        try:
+            work_on(config)
+        except TakenError:
+            taken.append(config)
+    for config in taken:  # another process was at these, which may have finished them since: the last one has all
+        try:
+            work_on(config)
+        except TakenError as error:
+            lacking[config.run_name] = str(error)
     return members, lacking
 
 

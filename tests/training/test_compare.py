@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from statistics import fmean, stdev
@@ -103,6 +104,21 @@ def test_a_run_that_another_process_is_at_is_left_to_it(arrays, monkeypatch):
         found, lacking = compare(CONFIGS[:3], arrays / "shared", measuring=MEASURING)
     assert [(one.config.name, one.config.seed) for one in found] == [("relu", 0), ("relu", 1)]
     assert lacking == {"silu-seed0": f"Another run is in {taken}. Wait for its end, or give another --out."}
+
+
+def test_what_another_process_has_finished_by_the_end_is_there(arrays, monkeypatch):
+    monkeypatch.setattr("training.checkpoints.PATIENCE", 0.0)
+    configs, out = [recipe("gelu"), recipe("celu")], arrays / "two"
+    with ExitStack() as other:
+        other.enter_context(alone_in(out / configs[0].run_name))
+
+        def tell(line):
+            if line.startswith(configs[1].run_name):
+                other.close()
+
+        found, lacking = compare(configs, out, measuring=MEASURING, tell=tell)
+    assert lacking == {}
+    assert {one.config.name for one in found} == {"gelu", "celu"}
 
 
 def test_out_of_time_it_says_what_is_lacking_and_goes_on_later(arrays):
