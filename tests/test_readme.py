@@ -122,6 +122,10 @@ def test_the_comparisons_are_what_their_records_say():
     assert f"and {-clean.points:.1f} [{-clean.high:.1f}, {-clean.low:.1f}] behind on clean images" in text
     means = [comparison.means(recipe)[1] for recipe in [*comparison.members][1:]]
     assert all(mean.low <= 0 for mean in means)  # no activation is ahead of ReLU
+    record = json.loads((ROOT / COMPARISONS / "small_fgsm_sdi-cpu.json").read_text())
+    clean, pgd = read_comparison(record, "record").means("small_sparta_res18w16_cifar_fgsm_sdi")
+    assert f"With FGSM-SDI it is the same: {pgd.points:+.1f} points [{pgd.low:+.1f}, {pgd.high:+.1f}]" in text
+    assert f"and {-clean.points:.1f} [{-clean.high:.1f}, {-clean.low:.1f}] behind on clean images." in text
 
 
 def test_the_headline_is_what_the_records_say():
