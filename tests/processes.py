@@ -34,7 +34,7 @@ def together(body: Callable[..., None], *arguments: Any, count: int = 2, seconds
 
 
 class Program:
-    """``python -m MODULE WORDS`` in the checkout, with nothing but ``environment``; meets the ends of ``Popen``."""
+    """``python -m MODULE WORDS`` in the checkout, in ``environment`` and no other."""
 
     def __init__(self, module: str, *words: object, environment: dict[str, str]) -> None:
         self._folder = Path(tempfile.mkdtemp())
