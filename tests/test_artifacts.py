@@ -563,7 +563,7 @@ def test_hostile_artifacts_are_refused_and_leave_the_host_alone(copied, damage, 
 
 
 def test_a_host_of_other_channels_is_refused_by_name(artifact):
-    channels = small_host().feature_info[1]["num_chs"]
+    channels = read_config(artifact).activation.sites[0].channels
     with pytest.raises(SpartaError, match=f"At G1.B3 the activation set has {channels} channels and ResNet has 256"):
         sparta_hub.load(artifact, model="resnet50")
 
