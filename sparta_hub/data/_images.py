@@ -145,7 +145,7 @@ class Images:
 
 def data_root() -> Path:
     """Where data sets are looked for: ``$SPARTA_DATA``, else ``~/.cache/sparta_hub/data``."""
-    return Path(os.environ.get("SPARTA_DATA") or Path.home() / ".cache/sparta_hub/data")
+    return Path(os.environ.get("SPARTA_DATA") or "~/.cache/sparta_hub/data").expanduser()
 
 
 def load_images(
@@ -172,13 +172,12 @@ def load_images(
     """
     if limit is not None and (type(limit) is not int or limit < 1):
         raise DataError(f"limit is {limit!r}; expected 1 or more images.")
-    root = Path(root) if root else data_root()
-    if isinstance(name, Path):
-        return _from_folder(name, Source(), name.name, split, size, limit)
-    if not isinstance(name, str):
+    root = Path(root).expanduser() if root else data_root()
+    if not isinstance(name, str | Path):
         raise DataError(f"name is {short(name)}; expected that of a data set, such as 'cifar10', or a folder.")
-    if "/" in name or "\\" in name:
-        return _from_folder(Path(name), Source(), Path(name).name, split, size, limit)
+    if isinstance(name, Path) or "/" in name or "\\" in name:
+        folder = Path(name).expanduser()
+        return _from_folder(folder, Source(), folder.name, split, size, limit)
     source = SOURCES.get(name, Source())
     path = root / f"{name}.npz"
     if path.is_file():

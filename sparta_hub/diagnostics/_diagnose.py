@@ -79,7 +79,7 @@ def diagnose(
     check_numbers(batch_size=batch_size, seed=seed, limit=limit)
     if twin is not None:
         check_network(twin, "twin")
-    out = None if out is None else Path(out)
+    out = None if out is None else Path(out).expanduser()
     name = name or type(model).__name__
     device = device_of(model)
     images = min(len(data), limit or len(data))

@@ -91,7 +91,7 @@ def evaluate(
         )
     if speed not in SPEEDS:
         raise AttackError(f"speed is {speed!r}; expected one of {', '.join(SPEEDS)}.")
-    out = None if out is None else Path(out)
+    out = None if out is None else Path(out).expanduser()
     if out is not None and out.is_dir():
         raise ReportError(
             f"out is {out}, which is a folder; expected a file for the report, such as {out / 'report.json'}."

@@ -114,8 +114,9 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origi
     """
     if not isinstance(folder, str | PathLike):
         raise ArtifactError(f"folder is {short(folder)}; expected the name of a folder: save(model, 'my-set').")
-    save_model(model, Path(folder), with_host=with_host, origin=origin)
-    return Path(folder)
+    folder = Path(folder).expanduser()
+    save_model(model, folder, with_host=with_host, origin=origin)
+    return folder
 
 
 def info(name: str | Path) -> Info:

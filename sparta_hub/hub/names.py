@@ -57,7 +57,7 @@ def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = F
     """
     text = str(name)
     if is_folder(text):
-        return Path(text)
+        return Path(text).expanduser()
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
         raise NameNotFoundError(f"{text} is no folder; expected one with {CONFIG} and {WEIGHTS}.")
     if address := parse_address(text):
@@ -77,10 +77,10 @@ def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = F
 
 
 def is_folder(text: str) -> bool:
-    """Whether ``text`` is a folder here; what cannot be a path, being too long or holding a null, is none."""
+    """Whether ``text`` is a folder here, ~ the home folder; what cannot be a path (too long, with a null) is none."""
     try:
-        return bool(text) and Path(text).is_dir()
-    except (OSError, ValueError):
+        return bool(text) and Path(text).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # the last: ~ of nobody
         return False
 
 

@@ -80,7 +80,7 @@ def push_to_hub(
                 folder, repo_id, private=private, revision=revision, create_pr=create_pr, tags=tags, token=token,
                 dry_run=dry_run,
             )  # fmt: skip
-    folder = Path(folder_or_model)
+    folder = Path(folder_or_model).expanduser()
     artifact = check_artifact_folder(folder)
     blobs = _blobs(folder, artifact, repo_id)
     planned = Pushed(repo_id, tuple((name, len(blob)) for name, blob in blobs.items()), _message(artifact))

@@ -44,7 +44,7 @@ def push_space(
         HubError: the folder is no Space, holds something that must not be published, or the Hub refuses.
     """
     check_repo(repo_id, "Space")
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     blobs = _static_blobs(folder) if static else _app_blobs(folder)
     for name, blob in blobs.items():
         refuse_secrets(name, blob)

@@ -1,6 +1,7 @@
 import pickle
 import struct
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -185,6 +186,15 @@ def test_a_folder_may_be_a_path(folder):
     found, same = (load_images(name, "test") for name in (folder / "pets", str(folder / "pets")))
     assert (found.name, found.classes) == (same.name, same.classes)
     assert torch.equal(found.x, same.x)
+
+
+def test_a_tilde_is_the_home_folder(root, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(root))
+    assert len(load_images("tiny", "train", Path("~"))) == 2
+    monkeypatch.setenv("SPARTA_DATA", "~")
+    assert len(load_images("tiny", "train")) == 2
+    monkeypatch.setenv("HOME", str(folder))
+    assert load_images("~/pets", "test").name == "pets"
 
 
 def test_too_many_bytes_at_once_are_refused_before_they_are_read(folder, monkeypatch):

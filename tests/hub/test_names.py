@@ -18,7 +18,7 @@ from sparta_hub.errors import ArtifactError, NameNotFoundError, SiteError
 from sparta_hub.hub import resolve
 from sparta_hub.surgery import state_of
 from sparta_hub.zoo import bundled_folder, registry
-from tests.conftest import small_host
+from tests.conftest import ORIGIN, small_host
 
 BUNDLED = "sparta-res18-cifar"
 
@@ -75,6 +75,20 @@ def test_info_tells_spec_and_results():
 def test_unknown_names_are_answered(name, message):
     with pytest.raises(NameNotFoundError, match=message):
         sparta_hub.load(name)
+
+
+def test_a_tilde_is_the_home_folder(artifact, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    model = sparta_hub.load(artifact)
+    assert sparta_hub.save(model, "~/sets/mine", origin=ORIGIN) == tmp_path / "home/sets/mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]  # and no folder called ~
+    for name in ("~/sets/mine", Path("~/sets/mine")):
+        assert sparta_hub.info(name).folder == tmp_path / "home/sets/mine"
+        assert {file.state for file in sparta_hub.verify_files(name)} == {"ok"}
+        assert sparta_hub.push_to_hub(name, "me/mine", dry_run=True).files
+    with pytest.raises(NameNotFoundError, match="~nobody-at-all/x is no folder"):
+        sparta_hub.load("~nobody-at-all/x")
 
 
 def test_a_name_that_may_be_a_folder_or_a_repository_is_said_to_be_neither(hub):
