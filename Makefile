@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo space space-static test check format clean
+# Modules are compiled as they are imported: to compile all that torch and gradio bring takes half a minute.
+PIP := $(VENV)/pip install --quiet --disable-pip-version-check --no-compile
+
+.PHONY: demo space space-static test check types pytest format clean
 
 demo: .venv/installed
 	$(VENV)/sparta-hub demo $(ARGS)
@@ -18,8 +21,13 @@ test: .venv/developed check
 check:  # what CI runs, in an environment that is there already: make check VENV=/path/to/bin
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
-	$(VENV)/pyright --pythonpath $(VENV)/python
 	$(VENV)/lint-imports
+	$(MAKE) --no-print-directory -j2 types pytest
+
+types:
+	$(VENV)/pyright --pythonpath $(VENV)/python
+
+pytest:
 	$(VENV)/python -m pytest -n 2
 
 format:
@@ -28,16 +36,16 @@ format:
 
 .venv/installed: pyproject.toml
 	test -x $(VENV)/python || $(PYTHON) -m venv .venv
-	$(VENV)/pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) --editable .
 	touch $@
 
 .venv/spaced: .venv/installed
-	$(VENV)/pip install --quiet --disable-pip-version-check "gradio>=6.31,<7"
+	$(PIP) "gradio>=6.31,<7"
 	touch $@
 
 .venv/developed: .venv/installed
-	$(VENV)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(VENV)/pip install --quiet --disable-pip-version-check --group dev
+	$(PIP) --upgrade "pip>=25.1"
+	$(PIP) --group dev
 	touch $@
 
 clean:
