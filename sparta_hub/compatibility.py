@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from torch import nn
 
 from sparta_hub.activations import check_arguments, find_family
 from sparta_hub.errors import SiteError, SpecError, short
-from sparta_hub.matching import match_sites
-from sparta_hub.placement import block_of
+from sparta_hub.matching import check_match, match_sites
+from sparta_hub.placement import Site, block_of, select
 from sparta_hub.site_search import POST_ADD, sites
 from sparta_hub.spec import ActivationSpec
 from sparta_hub.surgery import refuse_taken
@@ -65,7 +66,9 @@ def check_spec(spec: ActivationSpec, host: nn.Module | str, *, input_size: int |
 
 
 def compatible_hosts(spec: ActivationSpec) -> tuple[str, ...]:
-    """Names of timm's ResNets, ResNeSts and SK-ResNets and of our hosts that ``spec`` fits; takes some seconds.
+    """Names of timm's ResNets, ResNeSts and SK-ResNets and of our hosts that ``spec`` fits.
+
+    The first call takes some seconds.
 
     Raises:
         SpecError: ``spec`` is none, but a name, say.
@@ -85,28 +88,38 @@ def _fits(spec: ActivationSpec, name: str) -> bool:
     from sparta_hub.hosts import host_on_meta
 
     try:
-        if spec.placement != "every" and "pruned" not in name:  # pruning makes the blocks of a stage differ
-            thin = _thin(name)
-            if spec.placement == "last":
-                return bool(match_sites(spec, thin))
-            widths = {block_of(site.name): site.channels for site in sites(thin)}
+        if spec.placement == "every":
+            return bool(match_sites(spec, host_on_meta(name)))
+        thin = "pruned" not in name  # pruning makes the blocks of a stage differ
+        blocks = _blocks(name, thin)
+        if thin and spec.placement != "last":
+            widths = {block_of(site.name): site.channels for site in blocks}
             for site in spec.sites:
                 stage = (block_of(site.name) or (0, 0))[0]
                 if site.channels is not None and widths.get((stage, 1)) != site.channels:
                     return False
-        return bool(match_sites(spec, host_on_meta(name)))
+            blocks = _blocks(name, False)
+        check_match(spec, select(blocks, spec.placement), name)
     except (SiteError, TypeError, ValueError, RuntimeError):  # timm may know names that this version cannot build
         return False
+    return True
 
 
-def _thin(name: str) -> nn.Module:
-    """A network of one block a stage: built in a blink, and as wide as the whole."""
+@cache  # the name alone decides it, and it is asked of a hundred and more
+def _blocks(name: str, thin: bool) -> tuple[Site, ...]:
+    """The sites of all blocks of a timm network, none if it cannot be a host; ``thin``: with one block a stage.
+
+    Such a network is built in a blink, and as wide as the whole.
+    """
     from sparta_hub.hosts import host_on_meta
 
     try:
-        return host_on_meta(name, layers=(1, 1, 1, 1))
-    except (TypeError, KeyError):  # some networks of older timm have no such argument
-        return host_on_meta(name)
+        try:
+            return sites(host_on_meta(name, layers=(1, 1, 1, 1)) if thin else host_on_meta(name))
+        except (TypeError, KeyError):  # some networks of older timm have no such argument
+            return sites(host_on_meta(name))
+    except (SiteError, TypeError, ValueError, RuntimeError):
+        return ()
 
 
 def _warnings(spec: ActivationSpec, host: nn.Module, input_size: int | None) -> list[str]:

@@ -14,27 +14,31 @@ from sparta_hub.spec import ActivationSpec, SiteSpec
 
 def match_sites(spec: ActivationSpec, host: nn.Module) -> tuple[Site, ...]:
     """Find the host's sites for ``spec``, in its order; ``last`` pairs stages, whatever number the block has."""
+    found = sites(host, spec.placement, need_channels=find_family(spec.family).per_channel)
+    check_match(spec, found, type(host).__name__)
+    return found
+
+
+def check_match(spec: ActivationSpec, found: Sequence[Site], host: str) -> None:
+    """Raise ``SiteError`` unless ``found``, what ``spec.placement`` is in a network called ``host``, has its sites."""
     per_channel = find_family(spec.family).per_channel
-    found = sites(host, spec.placement, need_channels=per_channel)
     if spec.placement == "last" and [_stage(s) for s in found] != [_stage(s) for s in spec.sites]:
         raise SiteError(
             f"The activation set has {len(spec.sites)} stages ({site_names(spec.sites)}), "
-            f"{type(host).__name__} has {len(found)} ({site_names(found)})."
+            f"{host} has {len(found)} ({site_names(found)})."
         )
     if spec.placement != "last" and [s.name for s in found] != [s.name for s in spec.sites]:
         raise SiteError(
-            f"The activation set ({spec.placement}) has {site_names(spec.sites)}; "
-            f"{type(host).__name__} has {site_names(found)}."
+            f"The activation set ({spec.placement}) has {site_names(spec.sites)}; {host} has {site_names(found)}."
         )
     for site, own in zip(found, spec.sites, strict=True):
         if per_channel and site.channels != own.channels:
             raise SiteError(
-                f"At {site.name} the activation set has {own.channels} channels and {type(host).__name__} has "
+                f"At {site.name} the activation set has {own.channels} channels and {host} has "
                 f"{site.channels} ({'/'.join(str(s.channels) for s in spec.sites)} against "
                 f"{'/'.join(str(s.channels) for s in found)}). "
                 f"sparta_hub.compatible_hosts(...) lists the timm hosts that fit."
             )
-    return found
 
 
 def build_modules(spec: ActivationSpec, state: Mapping[str, Tensor] | None) -> list[nn.Module]:

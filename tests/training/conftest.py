@@ -15,7 +15,7 @@ from tests.conftest import HOST
 from training.card import BEGIN, END
 from training.config import TrainConfig
 from training.data import in_memory
-from training.engine import train
+from training.engine import Options, train
 from training.parallel import World
 from training.records import RECORD
 
@@ -45,11 +45,11 @@ def trained(tmp_path_factory):
     """Makes the folder of a finished run on noise: a copy, where a run of the same was made before."""
     kept = tmp_path_factory.mktemp("kept")
 
-    def make(folder: Path, config: TrainConfig) -> Path:
+    def make(folder: Path, config: TrainConfig, options: Options | None = None) -> Path:
         given = sha256_of(Path(config.activation) / WEIGHTS) if config.activation else ""
-        same = hashlib.sha256(repr(replace(config, activation=given)).encode()).hexdigest()
+        same = hashlib.sha256(repr((replace(config, activation=given), options)).encode()).hexdigest()
         if not (kept / same / RECORD).exists():
-            train(config, in_memory(config, noise(), World()), kept / same)
+            train(config, in_memory(config, noise(), World()), kept / same, options=options)
         shutil.copytree(kept / same, folder)
         record = json.loads((folder / RECORD).read_text())
         record["config"]["activation"] = config.activation  # in whichever test it was

@@ -10,7 +10,7 @@ import torch
 from sparta_hub import ThreatModel
 from sparta_hub.data import SOURCES
 from sparta_hub.hosts import create_host
-from sparta_hub.surgery import inject
+from sparta_hub.surgery import eject, inject
 from tests.conftest import needs_preact
 from training.config import Schedule, TrainConfig
 from training.methods import build_method
@@ -70,11 +70,12 @@ def test_every_activation_set_fits_into_its_host():
     sets = {
         (c.host, c.family, tuple(c.arguments.items()), c.placement): c for c in (make() for make in RECIPES.values())
     }
+    with torch.device("meta"):
+        hosts = {name: create_host(name) for name in {config.host for config in sets.values()}}
     for config in sets.values():
-        with torch.device("meta"):
-            host = create_host(config.host)
         if config.family != "relu":
-            inject(host, config.family, placement=config.placement, arguments=config.arguments)
+            inject(hosts[config.host], config.family, placement=config.placement, arguments=config.arguments)
+            eject(hosts[config.host])
 
 
 def test_the_protocol_of_sparta():
