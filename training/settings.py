@@ -26,9 +26,13 @@ def from_json(value: Mapping[str, Any]) -> TrainConfig:
     return cast(TrainConfig, _from(TrainConfig, value, ""))
 
 
+FIRST_ENGINE = {"validation": 0, "nesterov": True}  # what it did, and had no fields for
+
+
 def trained(record: Mapping[str, Any]) -> tuple[TrainConfig, float]:
     """What the record of a run says was trained, and on which share of the images."""
-    return from_json(record["config"]), record.get("data", {}).get("limit", 1.0)
+    config = record["config"] if "validation" in record["config"] else {**FIRST_ENGINE, **record["config"]}
+    return from_json(config), record.get("data", {}).get("limit", 1.0)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], where: str = "") -> list[str]:

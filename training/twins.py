@@ -24,7 +24,7 @@ class Place:
     Args:
         config: of the training, with ReLU.
         limit: share of the images.
-        weights: which of the run: ``best``, ``last``, ``averaged``.
+        weights: which of the run: ``best`` or ``last``.
     """
 
     config: TrainConfig
@@ -35,7 +35,7 @@ class Place:
     def of(cls, config: TrainConfig, limit: float, weights: str) -> "Place":
         """The place of a network that was trained so."""
         plain = replace(config, name="any", family="relu", arguments={}, placement="last", activation="", frozen=False)
-        return cls(plain, limit, weights)
+        return cls(plain, limit, "last" if weights == "averaged" else weights)  # as older engines called the same
 
     @property
     def seedless(self) -> "Place":

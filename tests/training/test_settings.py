@@ -9,7 +9,8 @@ from sparta_hub.threat import ThreatModel
 from training.config import Schedule, TrainConfig
 from training.errors import ConfigError
 from training.schedules import factor
-from training.settings import changed, differences, from_json, to_json
+from training.settings import changed, differences, from_json, to_json, trained
+from training.twins import Place
 
 CONFIG = TrainConfig(
     "a", "resnet18_cifar", "sparta", {"hidden": 8}, activation="x", frozen="weights",
@@ -202,3 +203,15 @@ def test_differences_are_named_with_their_path():
         "threat.eps is 0.5 there and 0.25 here",
         "epochs is 30 there and 7 here",
     ]
+
+
+def test_records_of_the_first_engine_say_what_it_did():
+    config = TrainConfig("a", "b")
+    old, newer = (
+        {key: value for key, value in to_json(config).items() if key not in lacking}
+        for lacking in (("validation", "nesterov"), ("nesterov",))
+    )
+    assert trained({"config": old}) == (replace(config, validation=0, nesterov=True), 1.0)
+    assert trained({"config": newer, "data": {"limit": 0.5}}) == (config, 0.5)
+    last, averaged, best = (Place.of(config, 1.0, weights) for weights in ("last", "averaged", "best"))
+    assert last == averaged != best
