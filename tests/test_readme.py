@@ -140,6 +140,10 @@ def test_the_headline_is_what_the_records_say():
     assert f"(PGD-20 {pgd:.1f} %, clean {clean:.1f} %; {sparta['images']:,} images)" in text
     assert f"its ReLU twin keeps {relu['accuracy']:.1f} %" in text
     assert f"{gain['points']:+.1f} points [{gain['low']:+.1f}, {gain['high']:+.1f}]" in text
+    seeds = next(gain for gain in results["sparta-res18-cifar"]["gains_over_seeds"] if gain["attack"] == PGD20)
+    each = " and ".join(f"{points:+.1f}" for points in seeds["each"])
+    assert len(seeds["each"]) == 2
+    assert f"under PGD-20 the pairs of two seeds differ by {each} points" in text
 
 
 def test_the_registry_and_the_cards_name_the_same_sets():

@@ -11,7 +11,7 @@ from sparta_hub.hosts import create_host
 from sparta_hub.provenance import wilson
 from sparta_hub.threat import ThreatModel
 from tests.conftest import HOST
-from training.entries import EVALUATIONS, RECORDS, Entry, write_entry
+from training.entries import EVALUATIONS, RECORDS, Entry, read_entry, write_entry
 from training.errors import ConfigError
 from training.figures import reports_of
 from training.records import keep
@@ -144,6 +144,18 @@ def test_pairs_of_other_seeds_had_the_same_weights_put_in_whatever_those_were_ca
     put_in(4, "new")
     put_in(5, "old")
     assert [*gains_by_seed(tmp_path, entry)] == [3, 5]
+
+
+def test_a_worst_case_of_other_attacks_is_no_figure_of_another_seed(tmp_path, tiny):
+    attacks = [(name, SMALL, broken, 1.0) for name, broken in (("a", "x---"), ("b", "-x--"), ("c", "--x-"))]
+    for seed, count in ((3, 3), (4, 2), (5, 3)):
+        for config in (plain(tiny), tiny):
+            name = f"{config.family}-{seed}"
+            record(tmp_path, replace(config, seed=seed), name, report("xxxx", *attacks[:count]))
+    entry = replace(read_entry(tmp_path, "sparta-3"), twin="relu-3")
+    found = {seed: [gain.attack for gain in gains] for seed, gains in gains_by_seed(tmp_path, entry).items()}
+    whole = ["clean", "a, Linf 8/255", "b, Linf 8/255", "c, Linf 8/255", "worst case of each image, Linf 8/255"]
+    assert found == {3: whole, 4: whole[:3], 5: whole}
 
 
 @pytest.mark.parametrize(
