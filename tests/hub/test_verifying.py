@@ -17,9 +17,11 @@ from sparta_hub.data import load_images
 from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError, SpartaError
 from sparta_hub.evaluation import Report, evaluate
 from sparta_hub.saving import save_model
+from tests.conftest import HOST
 from tests.hub.conftest import REPO, put
 
 IMAGES = 16
+EPS = "3/255" if HOST == "test_resnet" else "6/255"  # breaks some of the images, and not all
 
 
 def report_of(folder):
@@ -40,7 +42,7 @@ def base(artifact, tmp_path_factory):
         model = sparta_hub.load(root / "set")
         y = model(torch.from_numpy(x).permute(0, 3, 1, 2) / 255).argmax(1).numpy()
     np.savez(root / "noise.npz", x_test=x, y_test=y)
-    attacks = [*make_attacks(["fgsm"], eps="3/255"), *make_attacks(["sparta-pgd-10"])]
+    attacks = [*make_attacks(["fgsm"], eps=EPS), *make_attacks(["sparta-pgd-10"])]
     report = evaluate(model, load_images("noise", "test", root), attacks, batch_size=4, seed=5)
     put(root / "set", {"reports": [report.to_json()]})
     return root
@@ -57,7 +59,7 @@ def measured(base, tmp_path, monkeypatch):
 def test_the_same_bits_here(measured):
     found = sparta_hub.verify(measured)
     assert [v.attack for v in found] == [
-        "clean", "fgsm, Linf 3/255",
+        "clean", f"fgsm, Linf {EPS}",
         "sparta-pgd-10 (steps 10, step size 1/255, random start False), Linf 16/255 targeted",
     ]  # fmt: skip
     assert all(v.within and v.differ == 0 and v.card == v.here for v in found)
@@ -82,7 +84,7 @@ def test_the_same_bits_by_name(measured, hub, cache):
     """The records come from the Hub too, and so does the trained network."""
     commit = sparta_hub.push_to_hub(measured, REPO).commit
     found = sparta_hub.verify(f"{REPO}@{commit}", limit=4, attacks=["fgsm"])
-    assert [(v.attack, v.differ) for v in found] == [("clean", 0), ("fgsm, Linf 3/255", 0)]
+    assert [(v.attack, v.differ) for v in found] == [("clean", 0), (f"fgsm, Linf {EPS}", 0)]
 
 
 def test_autoattack_is_measured_again_only_where_it_is_asked_for(measured):
@@ -99,7 +101,7 @@ def test_autoattack_is_measured_again_only_where_it_is_asked_for(measured):
 
 def test_some_images_and_some_attacks(measured):
     found = sparta_hub.verify(measured, limit=8, attacks=["fgsm"])
-    assert [v.attack for v in found] == ["clean", "fgsm, Linf 3/255"]
+    assert [v.attack for v in found] == ["clean", f"fgsm, Linf {EPS}"]
     assert {(v.card.images, v.here.images, v.differ) for v in found} == {(8, 8, 0)}
     assert sparta_hub.verify(measured, limit=1000)[0].here.images == IMAGES
 
@@ -157,7 +159,7 @@ def test_other_images_than_the_record_is_of(measured, tmp_path):
 def test_an_attack_of_a_later_version(measured):
     report = report_of(measured)
     report["protocol"]["attacks"][0]["name"] = "square-2"
-    report["summary"]["attacks"][0]["attack"] = "square-2, Linf 3/255"
+    report["summary"]["attacks"][0]["attack"] = f"square-2, Linf {EPS}"
     put(measured, {"reports": [report]})
     with pytest.raises(AttackError, match="has the attack 'square-2', which this sparta-hub does not know"):
         sparta_hub.verify(measured)
