@@ -34,7 +34,7 @@ from training.errors import ConfigError
 from training.figures import reports_of
 from training.parallel import device_named
 from training.records import RECORD, keep
-from training.settings import from_json, trained
+from training.settings import trained
 from training.twins import left_behind, network_of, networks
 from training.weights import read_weights
 
@@ -74,7 +74,7 @@ def read_run(folder: Path, which: str) -> FinishedRun:
     if not (folder / RECORD).is_file():
         raise ConfigError(f"{folder} has no {RECORD}, so it is no finished run; go on with it: --resume {folder}")
     record = read_record(folder / RECORD)
-    config = from_json(record["config"])
+    config, _ = trained(record)
     data = load_images(config.dataset, "test", size=config.image_size, limit=1)
     kind, weights = read_weights(folder, which)
     model = trained_network(config, weights, num_classes=data.num_classes, size=data.shape[-1])
@@ -166,7 +166,7 @@ def measure(
         entry, config, model = _entry_of(root, run), run.config, run.model
     else:
         entry, model = read_entry(root, what), load(root / "model_cards" / what)
-        config = from_json(read_record(root / RECORDS / entry.training)["config"])
+        config, _ = trained(read_record(root / RECORDS / entry.training))
     own = network_of(root, entry)
     alike = [n.entry for n in networks(root) if n.place == own.place and n.entry.name != entry.name]
     check_evaluation(root, config, count=count, attacks=attacks, device=device,

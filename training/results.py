@@ -12,7 +12,7 @@ from training.config import TrainConfig
 from training.entries import DIAGNOSES, RECORDS, Entry, read_record
 from training.errors import ConfigError
 from training.figures import Figure, figures, reports_of
-from training.settings import from_json, trained
+from training.settings import trained
 from training.twins import gains_by_seed
 
 OVERHEADS = Path("benchmarks/records")
@@ -27,10 +27,11 @@ def results_of(root: Path, entry: Entry) -> dict[str, Any]:
     """
     record = read_record(root / RECORDS / entry.training)
     reports = reports_of(root, entry)
+    config, _ = trained(record)
     by_seed = gains_by_seed(root, entry) if entry.twin else {}
-    gains, seeds = by_seed.get(record["config"]["seed"], []), gains_over_seeds(by_seed)
+    gains, seeds = by_seed.get(config.seed, []), gains_over_seeds(by_seed)
     results = {
-        "training": training_row(from_json(record["config"]), record) | {"weights": entry.weights},
+        "training": training_row(config, record) | {"weights": entry.weights},
         "evaluation": [_row(figure) for figure in figures(reports)],
         "copies": copies_in_words(reports),
         "remark": entry.remark,
@@ -41,7 +42,7 @@ def results_of(root: Path, entry: Entry) -> dict[str, Any]:
     if seeds:
         results["gains_over_seeds"] = [gain.to_json() for gain in seeds]
     if entry.overhead:
-        results["overhead"] = overhead_of(root, entry.overhead, from_json(record["config"]))
+        results["overhead"] = overhead_of(root, entry.overhead, config)
     if entry.diagnosis:
         found = Diagnosis.from_json(read_record(root / DIAGNOSES / entry.diagnosis))
         results["diagnosis"] = diagnosis_in_words(found)

@@ -27,7 +27,7 @@ from training.errors import ConfigError  # noqa: E402
 from training.parallel import World, join_world  # noqa: E402
 from training.precision import slow_precision  # noqa: E402
 from training.recipes import RECIPES, find_recipe  # noqa: E402
-from training.settings import changed, from_json  # noqa: E402
+from training.settings import changed, from_json, trained  # noqa: E402
 from training.step import COMPILE_MODES, compile_mode  # noqa: E402
 from training.stopping import Stop  # noqa: E402
 
@@ -141,7 +141,7 @@ def _what(options: argparse.Namespace) -> tuple[TrainConfig, float, Path]:
     if options.recipe.endswith(".json"):
         try:
             record = json.loads(Path(options.recipe).read_text(encoding="utf-8"))
-            config, limit = from_json(record["config"]), record.get("data", {}).get("limit", 1.0)
+            config, limit = trained(record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{options.recipe} is no record of a run: {type(error).__name__}: {error}") from error
     else:

@@ -22,7 +22,7 @@ from training.errors import ConfigError
 from training.plan import count_parameters
 from training.recipes import PUBLISHED, RECIPES, WITHOUT, PaperRow
 from training.results import results_of
-from training.settings import differences, from_json, to_json
+from training.settings import differences, to_json, trained
 
 FIGURES = Path(__file__).parent / "published_results.csv"
 SOURCES = {
@@ -93,14 +93,14 @@ def read_published(source: str, table: str) -> dict[PaperRow, dict[str, float]]:
 def read_runs(root: Path = ROOT) -> list[Run]:
     """All runs of published rows that the records under ``root`` tell of."""
     recipes = {name: _comparable(to_json(RECIPES[name]())) for name in set(PUBLISHED.values())}
-    trained = [read_record(path) for path in sorted((root / RECORDS).glob("*.json"))]
+    records = [read_record(path) for path in sorted((root / RECORDS).glob("*.json"))]
     measured = [results_of(root, entry) for entry in entries(root)]
-    return [run for run in (_run(record, recipes) for record in [*trained, *measured]) if run.rows]
+    return [run for run in (_run(record, recipes) for record in [*records, *measured]) if run.rows]
 
 
 def _run(record: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) -> Run:
     training = record.get("training", record)  # a card's results, or a run's own record
-    config = to_json(from_json(training["config"]))
+    config = to_json(trained(training)[0])
     names = {name for name, recipe in recipes.items() if recipe == _comparable(config)} or {config["name"]}
     limit = {"limit": training.get("limit", training.get("data", {}).get("limit", 1.0))}
     differ = differences({**recipes.get(min(names), {}), "limit": 1.0}, {**_comparable(config), **limit})

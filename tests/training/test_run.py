@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,6 +145,14 @@ def test_a_dry_run_plans_and_writes_nothing(monkeypatch, environment, tmp_path, 
     assert "30 images of 32×32 in 10 classes, 3 held out" in said
     assert "6 steps of 8 images" in said
     assert list(tmp_path.iterdir()) == before
+
+
+def test_a_run_of_the_first_engine_is_done_again_as_it_was_done(monkeypatch, environment, capsys):
+    """It held no images out, and had no field to say so."""
+    monkeypatch.setenv("SPARTA_DATA", environment["SPARTA_DATA"])
+    record = Path(run.__file__).parent / "records/cpu_relu_res18_cifar-seed0.json"
+    main(monkeypatch, str(record), "--set", f"host={HOST}", "--set", "batch_size=60", "--dry-run", "--device", "cpu")
+    assert "60 images of 32×32 in 10 classes, 0 held out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
