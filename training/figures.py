@@ -66,14 +66,25 @@ def _worst(found: Sequence[Figure]) -> Figure:
     return Figure(f"{WORST}, {first.threat}", flags, 0.0, first.report, first.threat, names)
 
 
-def gains_over(own: Sequence[Report], other: Sequence[Report]) -> list[Gain]:
+def gains_over(own: Sequence[Report], other: Sequence[Report], like: Sequence[Report] | None = None) -> list[Gain]:
     """What one network gains over another under each attack that both were measured with.
+
+    Args:
+        own: evaluations of the one.
+        other: of the other.
+        like: of a third: only what that was measured with, too; a worst case is one of the same attacks.
 
     Raises:
         ReportError: they were not measured on the same images, with the same batches and seed.
     """
-    mine, theirs = figures(own), {(figure.attack, figure.worst_of): figure for figure in figures(other)}
-    pairs = [(one, theirs[key]) for one in mine if (key := (one.attack, one.worst_of)) in theirs]
+    mine, theirs = figures(own), {_kind(figure): figure for figure in figures(other)}
+    asked = theirs.keys() if like is None else theirs.keys() & map(_kind, figures(like))
+    pairs = [(one, theirs[_kind(one)]) for one in mine if _kind(one) in asked]
     for one, two in pairs:
         check_same_images(one.report, two.report)
     return [paired_gain(one.attack, one.flags, two.flags) for one, two in pairs]
+
+
+def _kind(figure: Figure) -> tuple[str, frozenset[str]]:
+    """What has to be alike in figures that are compared."""
+    return figure.attack, figure.worst_of

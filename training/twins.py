@@ -13,7 +13,7 @@ from sparta_hub.evaluation import Gain
 from training.config import TrainConfig
 from training.entries import RECORDS, Entry, entries, read_entry, read_record
 from training.errors import ConfigError
-from training.figures import figures, gains_over, reports_of
+from training.figures import gains_over, reports_of
 from training.settings import differences, to_json, trained
 
 
@@ -130,7 +130,7 @@ def left_behind(root: Path, *, own: str = "") -> dict[str, str]:
 def gains_by_seed(root: Path, entry: Entry) -> dict[int, list[Gain]]:
     """What networks like this one gain over ReLU, by seed: itself over its twin, others over that of their own seed.
 
-    Of other seeds a worst case is left out if it is that of other attacks than this one's.
+    Under the attacks that this one was measured with; a worst case is one of the same attacks.
 
     Raises:
         ConfigError: its twin was not trained like it.
@@ -144,10 +144,5 @@ def gains_by_seed(root: Path, entry: Entry) -> dict[int, list[Gain]]:
             relu = next((other for other in there if other.is_relu and other.place == network.place), None)
             if relu:
                 twins.setdefault(network.config.seed, (network.entry, relu.entry))
-    pairs = {seed: [reports_of(root, each) for each in twins[seed]] for seed in sorted(twins)}
-    worst = {seed: {figure.attack: figure.worst_of for figure in figures(mine)} for seed, (mine, _) in pairs.items()}
-    mine = worst[own.config.seed]
-    return {
-        seed: [gain for gain in gains_over(*pair) if worst[seed][gain.attack] == mine.get(gain.attack)]
-        for seed, pair in pairs.items()
-    }
+    mine = reports_of(root, entry)
+    return {seed: gains_over(*(reports_of(root, each) for each in twins[seed]), like=mine) for seed in sorted(twins)}
