@@ -1,6 +1,7 @@
 """Does an activation set fit a network? Asked before anything is changed, and without memory for weights."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -107,19 +108,13 @@ def _fits(spec: ActivationSpec, name: str) -> bool:
 
 @cache  # the name alone decides it, and it is asked of a hundred and more
 def _blocks(name: str, thin: bool) -> tuple[Site, ...]:
-    """The sites of all blocks of a timm network, none if it cannot be a host; ``thin``: with one block a stage.
-
-    Such a network is built in a blink, and as wide as the whole.
-    """
+    """The sites of all blocks of a timm network; ``thin``: with one block a stage, built in a blink and as wide."""
     from sparta_hub.hosts import host_on_meta
 
-    try:
-        try:
-            return sites(host_on_meta(name, layers=(1, 1, 1, 1)) if thin else host_on_meta(name))
-        except (TypeError, KeyError):  # some networks of older timm have no such argument
-            return sites(host_on_meta(name))
-    except (SiteError, TypeError, ValueError, RuntimeError):
-        return ()
+    if thin:
+        with suppress(TypeError, KeyError):  # some networks of older timm have no such argument
+            return sites(host_on_meta(name, layers=(1, 1, 1, 1)))
+    return sites(host_on_meta(name))
 
 
 def _warnings(spec: ActivationSpec, host: nn.Module, input_size: int | None) -> list[str]:
