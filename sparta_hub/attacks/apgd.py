@@ -17,7 +17,7 @@ from sparta_hub.attacks.gradient import (
     nothing_to_do,
     randomness,
 )
-from sparta_hub.attacks.losses import changes, closer, objective
+from sparta_hub.attacks.losses import changes, closer, objective, predicted
 from sparta_hub.threat import ThreatModel, per_image
 
 MOMENTUM = 0.75  # α of the paper: the weight of the new step against the last one
@@ -70,7 +70,7 @@ def apgd(
     changed = torch.zeros_like(y, dtype=torch.bool)
     with held_still(model), torch.no_grad():
         again = threat.targeted and restarts > 1  # else there is nothing to compare
-        clean = model(x).argmax(1) if again else y
+        clean = predicted(model, x) if again else y
         for _ in range(restarts):
             x_adv, value, done = _run(model, x[held], y[held], threat, steps, loss, generator)
             moved = changes(model, x_adv, clean[held], again)

@@ -15,7 +15,7 @@ from sparta_hub.attacks.gradient import (
     nothing_to_do,
     randomness,
 )
-from sparta_hub.attacks.losses import check_classes, class_range
+from sparta_hub.attacks.losses import check_classes, check_logits, class_range
 from sparta_hub.attacks.targets import ranked_wrong_class
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
@@ -64,6 +64,7 @@ def apgd_targeted(
     generator = randomness(generator, x)
     with held_still(model), torch.no_grad():
         logits = model(x)
+        check_logits(logits, y)
         check_classes(*class_range(y), logits)
         held = (logits.argmax(1) == y).nonzero()[:, 0]
         for rank in range(1, min(targets, logits.shape[1] - 1) + 1):

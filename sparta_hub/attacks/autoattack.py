@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparta_hub.attacks.gradient import check_batch, check_counts, held_still, nothing_to_do, randomness
+from sparta_hub.attacks.losses import check_logits
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
 
@@ -60,7 +61,9 @@ def autoattack(
     seed = int(torch.randint(2**31, (), generator=randomness(generator, x), device=x.device))
     with held_still(model), _global_state(x.device):
         with torch.no_grad():
-            classes = model(x[:1]).shape[1]
+            logits = model(x[:1])
+        check_logits(logits, y[:1])
+        classes = logits.shape[1]
         if not 0 <= int(y.amin()) <= int(y.amax()) < classes or classes < 4:
             raise AttackError(f"The model has {classes} classes and y goes up to {int(y.amax())}; expected 4 or more.")
         norm = {"linf": "Linf", "l2": "L2"}[threat.norm]

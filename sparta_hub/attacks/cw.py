@@ -8,6 +8,7 @@ from sparta_hub.attacks.gradient import (
     check_batch,
     check_counts,
     check_finite,
+    check_not_negative,
     check_positive,
     check_threat,
     float32_inside,
@@ -62,6 +63,7 @@ def cw(
     check_batch(x, y)
     check_counts(steps=steps, search_steps=search_steps)
     check_positive(initial_c=initial_c, learning_rate=learning_rate)
+    check_not_negative(confidence=confidence)
     check_threat(threat)
     if threat.norm != "l2":
         raise AttackError(f"norm is {threat.norm!r}; cw expects 'l2'. For 'linf' use cw_linf.")

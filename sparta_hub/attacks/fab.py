@@ -11,7 +11,7 @@ from sparta_hub.attacks.gradient import (
     held_still,
     nothing_to_do,
 )
-from sparta_hub.attacks.losses import margin, objective
+from sparta_hub.attacks.losses import check_logits, margin, objective
 from sparta_hub.threat import ThreatModel, per_image
 
 ETA, ALPHA_MAX, BETA = 1.05, 0.1, 0.9  # overshoot, largest pull towards the clean image, way kept after a success
@@ -87,6 +87,7 @@ def _nearest_plane(
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         logits = model(leaf)
+        check_logits(logits, leaf)
         if threat.targeted:
             gaps = margin(logits, y, True)[:, None]
         else:

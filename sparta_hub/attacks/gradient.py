@@ -21,9 +21,20 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
+def check_model(model: nn.Module) -> None:
+    """Raise ``AttackError`` unless ``model`` is a network."""
+    if not isinstance(model, nn.Module):
+        raise AttackError(f"model is {short(model)}; expected a network: a function has to be put into a module.")
+
+
 @contextmanager
 def held_still(model: nn.Module) -> Iterator[nn.Module]:
-    """Put ``model`` into eval mode without parameter gradients, and leave it as found, also on an error."""
+    """Put ``model`` into eval mode without parameter gradients, and leave it as found, also on an error.
+
+    Raises:
+        AttackError: it is no network.
+    """
+    check_model(model)
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
@@ -49,8 +60,7 @@ def float32_inside(attack: Attack) -> Attack:
 
     @wraps(attack)
     def wrapped(model: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if not isinstance(model, nn.Module):
-            raise AttackError(f"model is {short(model)}; expected a network: a function has to be put into a module.")
+        check_model(model)
         if isinstance(x, Tensor):  # else the attack says what it expects
             x = x.detach()
             if x.dtype in (torch.float16, torch.bfloat16):
@@ -134,6 +144,13 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if not isinstance(value, int | float) or not 0 < value < float("inf"):
             raise AttackError(f"{name} is {value!r}; expected a finite number above 0.")
+
+
+def check_not_negative(**values: float) -> None:
+    """Raise ``AttackError`` unless every number (a share that is kept, a margin, …) is finite and 0 or more."""
+    for name, value in values.items():
+        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise AttackError(f"{name} is {value!r}; expected a finite number, 0 or more.")
 
 
 def check_finite(flags: Iterable[Tensor]) -> None:

@@ -14,7 +14,7 @@ Loss = Callable[[Tensor, Tensor, bool], Tensor]
 
 def ce(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """Cross entropy ``-log p_y`` (B,), or ``log p_y`` if ``y`` is the class the attacker wants."""
-    _check(logits, y, 2, "ce")
+    check_logits(logits, y, 2, "ce")
     value = F.cross_entropy(logits, y, reduction="none")
     return -value if targeted else value
 
@@ -24,7 +24,7 @@ def margin(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
 
     The loss of Carlini & Wagner 2017, arXiv:1608.04644, without its cut at the confidence κ.
     """
-    _check(logits, y, 2, "margin")
+    check_logits(logits, y, 2, "margin")
     value = _best_other(logits, y) - _at(logits, y)
     return -value if targeted else value
 
@@ -41,7 +41,7 @@ def dlr(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     Raises:
         AttackError: fewer than 3 classes, or than 4 if targeted.
     """
-    _check(logits, y, 4 if targeted else 3, "targeted dlr" if targeted else "dlr")
+    check_logits(logits, y, 4 if targeted else 3, "targeted dlr" if targeted else "dlr")
     top = logits.topk(4 if targeted else 3, dim=1).values
     spread = top[:, 0] - (top[:, 2:].mean(1) if targeted else top[:, 2])
     return margin(logits, y, targeted) / (spread + 1e-12)
@@ -60,7 +60,14 @@ def changes(model: nn.Module, x_adv: Tensor, clean: Tensor, targeted: bool) -> T
 
     Untargeted all are False: there, changing it is the aim itself.
     """
-    return model(x_adv).argmax(1) != clean if targeted else torch.zeros_like(clean, dtype=torch.bool)
+    return predicted(model, x_adv) != clean if targeted else torch.zeros_like(clean, dtype=torch.bool)
+
+
+def predicted(model: nn.Module, x: Tensor) -> Tensor:
+    """The classes (B,) of images (B, C, H, W)."""
+    logits = model(x)
+    check_logits(logits, x)
+    return logits.argmax(1)
 
 
 def closer(new: tuple[Tensor, Tensor], old: tuple[Tensor, Tensor]) -> Tensor:
@@ -86,7 +93,7 @@ def objective(model: nn.Module, y: Tensor, targeted: bool, loss: str) -> Objecti
 
     def value(x: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(x)
-        _check(logits, y, 2, "an attack")
+        check_logits(logits, y)
         check_classes(lowest, highest, logits)
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
@@ -118,7 +125,13 @@ def _best_other(logits: Tensor, y: Tensor) -> Tensor:
     return logits.scatter(1, y[:, None], float("-inf")).amax(1)
 
 
-def _check(logits: Tensor, y: Tensor, least: int, name: str) -> None:
+def check_logits(logits: Tensor, y: Tensor, least: int = 2, name: str = "an attack") -> None:
+    """Raise ``AttackError`` unless these are logits (B, classes) of the images that y (B,) belongs to."""
+    if not isinstance(logits, Tensor):  # a tuple, say, with the features
+        raise AttackError(
+            f"The model gives a {type(logits).__name__}; {name} expects logits (B, classes), a tensor: put the model "
+            "into a module that returns them alone."
+        )
     if logits.dim() != 2 or len(logits) != len(y) or logits.shape[1] < least:
         raise AttackError(
             f"Logits are {tuple(logits.shape)} for {len(y)} images; {name} expects (B, classes) with {least} or more."

@@ -8,6 +8,7 @@ from sparta_hub.attacks.gradient import (
     check_batch,
     check_counts,
     check_finite,
+    check_not_negative,
     check_positive,
     float32_inside,
     held_still,
@@ -54,6 +55,7 @@ def mpgd(
     """
     check_batch(x, y)
     check_counts(steps=steps)
+    check_not_negative(decay=decay)
     if nothing_to_do(x, threat):
         return x.clone()
     step_size = threat.eps / steps if step_size is None else step_size

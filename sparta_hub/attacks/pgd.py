@@ -17,7 +17,7 @@ from sparta_hub.attacks.gradient import (
     nothing_to_do,
     randomness,
 )
-from sparta_hub.attacks.losses import changes, closer, objective
+from sparta_hub.attacks.losses import changes, closer, objective, predicted
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel, per_image
 
@@ -128,7 +128,7 @@ def _restart(
 ) -> None:
     """Run again on the images that hold, and write into ``best`` what succeeds or comes closer."""
     with torch.no_grad():
-        clean = model(x).argmax(1) if threat.targeted else y
+        clean = predicted(model, x) if threat.targeted else y
         value, done = objective(model, y, threat.targeted, loss)(best)
         changed = changes(model, best, clean, threat.targeted)
         for _ in range(restarts - 1):

@@ -6,7 +6,7 @@ import os
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -172,6 +172,8 @@ def load_images(
     """
     if limit is not None and (type(limit) is not int or limit < 1):
         raise DataError(f"limit is {limit!r}; expected 1 or more images.")
+    if split not in get_args(Split):
+        raise DataError(f"split is {short(split)}; expected 'train' or 'test'.")
     root = Path(root).expanduser() if root else data_root()
     if not isinstance(name, str | Path):
         raise DataError(f"name is {short(name)}; expected that of a data set, such as 'cifar10', or a folder.")

@@ -17,7 +17,7 @@ from sparta_hub.diagnostics._probes import probe
 from sparta_hub.errors import AttackError, DataError, short
 from sparta_hub.evaluation import Attack, check_network, check_numbers, evaluate, first_logits
 from sparta_hub.records import write_json
-from sparta_hub.seeds import global_seed
+from sparta_hub.seeds import derived_seed, global_seed
 from sparta_hub.threat import ThreatModel
 
 
@@ -86,10 +86,10 @@ def diagnose(
     if twin is not None:
         twin.to(device)
     if len(data):  # an empty set is refused below
-        with global_seed(seed):
+        with global_seed(derived_seed(seed)):
             _check_twin(model, twin, data)
     parts = [slice(start, min(start + batch_size, images)) for start in range(0, images, max(1, batch_size))]
-    with global_seed(seed):
+    with global_seed(derived_seed(seed)):
         if len(data):
             model = with_some_gradient(model, data.floats(slice(0, 1)).to(device))
         plan = make_plan(model, threat, data.shape[1:], QUICK if quick else FULL, twin)

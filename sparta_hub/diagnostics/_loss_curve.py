@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparta_hub.attacks import pgd
-from sparta_hub.attacks.gradient import check_counts, held_still, randomness
+from sparta_hub.attacks.gradient import check_batch, check_counts, held_still, randomness
 from sparta_hub.attacks.losses import objective
 from sparta_hub.errors import AttackError
 from sparta_hub.threat import ThreatModel
@@ -53,6 +53,7 @@ def attack_loss_curve(
         batch_size: images at a time.
         generator: as in ``pgd``; one stream for all batches.
     """
+    check_batch(x, y)
     check_counts(steps=steps, batch_size=batch_size)
     if len(x) == 0 or threat.eps == 0:
         raise AttackError(

@@ -48,8 +48,10 @@ def probe(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Probes:
                 logits = model(x).float()
                 # in halves: a model that normalises by its batch would give the whole the same logits again
                 again = torch.cat([model(half).float() for half in x.chunk(2)])
-            spread = max(float(logits.std()), torch.finfo(torch.float32).tiny)
-            differs = torch.where(logits == again, 0, logits - again)  # two infinite ones are the same
+            finite = logits[logits.isfinite()]
+            spread = max(float(finite.std(correction=0)) if len(finite) else 0.0, torch.finfo(torch.float32).tiny)
+            same = (logits == again) | (logits.isnan() & again.isnan())  # two infinite ones are the same, too
+            differs = torch.where(same, 0, logits - again)
             change = max(change, float(differs.abs().nan_to_num(float("inf")).max()) / spread)
             right = logits.argmax(1) == y
             if not right.any():

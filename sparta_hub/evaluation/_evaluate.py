@@ -26,7 +26,7 @@ from sparta_hub.evaluation._outcome import SPEEDS, Protocol, Speed, joined, wors
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
 from sparta_hub.processes import in_each, in_first, process
-from sparta_hub.provenance import modules_sha256, provenance, state_sha256
+from sparta_hub.provenance import modules_sha256, provenance, state_sha256, tensors_sha256
 from sparta_hub.records import read_json, write_json
 from sparta_hub.seeds import derived_seed
 
@@ -63,9 +63,9 @@ def evaluate(
         cascade: run each attack only on images that withstood the ones before: cheaper, the same worst case but for
             random numbers; the accuracies of the later attacks are then those of all attacks so far.
         speed: what attacks run on. ``"exact"``: the model. ``"fast"``: a copy of it with BatchNorm folded, in bfloat16
-            where the processor has it, if on a sample of images at most one flag in 50 differs from the exact
-            run's; ``provenance`` says what was used. The model itself decides what counts as broken all the same. The
-            sample is attacked on the model and on a copy first, which pays from a few hundred images on.
+            where the processor has it, if on a sample of images at most one flag in 50 (of fewer than 100: one) differs
+            from the exact run's; ``provenance`` says what was used. The model itself decides what counts as broken all
+            the same. The sample is attacked on the model and on a copy first, which pays from a few hundred images on.
             ``"compiled"``: the same with the copy compiled, which pays for attacks of thousands of passes.
         sample: images of that sample. AutoAttack on 64 images of an uncompiled ResNet-18 is an hour of a CPU core.
         out: file for the report. Finished batches are kept beside it, and a second call goes on from there.
@@ -79,7 +79,8 @@ def evaluate(
         DataError: no images, or the model has not the classes of the data; or a number that is none.
         AttackError: an unknown speed; no model; a model of another precision than float32, scripted, without values,
             that fails on one image or gives NaN; no attacks, or one that its threat model does not fit, that gave no
-            images of the shape of its own, or changed the model.
+            images of the shape of its own, or changed the model; or with ``out`` one whose function holds what no
+            record can name.
         ReportError: ``out`` holds the evaluation of another model, other data or other settings.
     """
     _check_kinds(model, data, attacks)
@@ -92,6 +93,13 @@ def evaluate(
     if speed not in SPEEDS:
         raise AttackError(f"speed is {speed!r}; expected one of {', '.join(SPEEDS)}.")
     out = None if out is None else Path(out).expanduser()
+    for attack in attacks if out is not None else ():
+        if attack.unknown:
+            raise AttackError(
+                f"The function of {attack.name} holds a {attack.unknown}, so the evaluation in {out} could not be told "
+                "from another one's later. Expected a function of a module, with what it needs as plain values in "
+                "Attack(arguments=...); or give no out."
+            )
     if out is not None and out.is_dir():
         raise ReportError(
             f"out is {out}, which is a folder; expected a file for the report, such as {out / 'report.json'}."
@@ -99,6 +107,7 @@ def evaluate(
     rank, processes = process()
     device = device_of(model)
     with held_still(model):
+        buffers = tensors_sha256(model.named_buffers())  # those that are not saved included
         protocol = _agreed(
             in_each(lambda: _protocol(model, data, attacks, batch_size, seed, limit, cascade, speed, name))
         )
@@ -137,7 +146,7 @@ def evaluate(
                 keep(mine, origin)
                 flags = worst_case(joined([*done.values(), *mine.values()]))
                 bar.set_postfix_str(f"robust {100 * sum(flags) / len(flags):.1f} %")
-            _check_untouched(model, protocol, out, rank)
+            _check_untouched(model, protocol, buffers, out, rank)
             return mine, origin
 
         for theirs, there in in_each(own_share):
@@ -248,8 +257,8 @@ def _keep(out: Path | None, report: Report) -> None:
             path.unlink()
 
 
-def _check_untouched(model: nn.Module, protocol: Protocol, out: Path | None, rank: int) -> None:
-    if state_sha256(model) != protocol.weights_sha256:
+def _check_untouched(model: nn.Module, protocol: Protocol, buffers: str, out: Path | None, rank: int) -> None:
+    if state_sha256(model) != protocol.weights_sha256 or tensors_sha256(model.named_buffers()) != buffers:
         if out is not None:
             part_of(out, rank).unlink(missing_ok=True)
         raise AttackError(

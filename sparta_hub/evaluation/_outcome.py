@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
+from math import isfinite
 from typing import Literal, get_args
 
 from sparta_hub.errors import AttackError, short
@@ -36,6 +37,8 @@ class AttackSettings:
                     f"{self.name} has the argument {short(name)} = {short(value)}; expected numbers, texts, true, "
                     "false or null, so that the record can hold them."
                 )
+            if isinstance(value, float) and not isfinite(value):
+                raise AttackError(f"{self.name} has the argument {name} = {value}; expected a finite number.")
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.arguments.items())

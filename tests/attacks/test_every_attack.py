@@ -176,3 +176,23 @@ def test_under_inference_of_the_caller(name):
     with torch.no_grad():
         x_adv = attack(name, model, x, y, ThreatModel("l2" if name == "cw" else "linf", 0.1))
     assert (model(x_adv).argmax(1) != y).any()
+
+
+class Features(nn.Module):
+    """Gives its logits with something beside them."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x), x.mean((2, 3))
+
+
+@every_case
+def test_a_model_that_gives_more_than_logits_is_refused(name, norm):
+    model, x, y = problem()
+    with pytest.raises(AttackError, match=r"The model gives a tuple; an attack expects logits \(B, classes\)"):
+        attack(name, Features(model), x, y, ThreatModel(norm, 0.1))
+    with pytest.raises(AttackError, match="The model gives a tuple; an attack expects"):
+        attack(name, Features(model), x, 1 - y, ThreatModel(norm, 0.1))

@@ -1,5 +1,7 @@
 """Schedules, checkpoints, presets and squares, by value."""
 
+from typing import Any
+
 import pytest
 import torch
 from attack_cases import distances, problem
@@ -384,6 +386,15 @@ def test_arguments_of_another_kind_are_refused(change, message):
     model, x, y = problem()
     with pytest.raises(AttackError, match=message):
         pgd(**{"model": model, "x": x, "y": y, "threat": ThreatModel(), "steps": 1, **change})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+@pytest.mark.parametrize(("attack", "name", "norm"), [(mpgd, "decay", "linf"), (cw, "confidence", "l2")])
+def test_numbers_that_would_switch_an_attack_off_are_refused(attack, name, norm, value):
+    model, x, y = problem()
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(AttackError, match=f"{name} is {value}; expected a finite number, 0 or more"):
+        attack(model, x, y, ThreatModel(norm, 0.1), steps=1, **arguments)
 
 
 @pytest.mark.parametrize("attack", [cw, apgd_targeted])

@@ -174,7 +174,10 @@ def test_an_archive_wins_over_a_folder_and_is_not_resized(root):
         load_images("tiny", "test", root, size=8)
     with pytest.raises(DataError, match="limit is 0"):
         load_images("tiny", "test", root, limit=0)
-    wrong: Any = 2.5
+    wrong: Any = "Train"
+    with pytest.raises(DataError, match="split is 'Train'; expected 'train' or 'test'"):
+        load_images("tiny", wrong, root)
+    wrong = 2.5
     with pytest.raises(DataError, match="limit is 2.5; expected 1 or more images"):
         load_images("tiny", "test", root, limit=wrong)
     with pytest.raises(DataError, match="name is 2.5; expected that of a data set, such as 'cifar10', or a folder"):

@@ -10,9 +10,12 @@ from torch import nn
 
 from sparta_hub import ThreatModel
 from sparta_hub.diagnostics import CHECKS, Diagnosis, diagnose
+from sparta_hub.diagnostics._probes import probe
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Report
 from sparta_hub.injected import InjectedActivation
+from sparta_hub.provenance import state_sha256
+from sparta_hub.seeds import global_seed
 from tests.diagnostics.networks import (
     IMAGES,
     THREAT,
@@ -164,6 +167,40 @@ def test_record_plot_and_resumption(undefended, robust, images, tmp_path, capsys
     assert again == found  # seconds and all: nothing was measured anew
     with pytest.raises(ReportError, match="holds another evaluation: twin of transfer is"):
         looked_at(robust, images, twin=robust, limit=8, out=tmp_path, name="small")
+    other = nn.Sequential(*(nn.GELU() if isinstance(part, nn.ReLU) else part for part in undefended))
+    assert state_sha256(other) == state_sha256(undefended)
+    with pytest.raises(ReportError, match="holds another evaluation: the function of transfer is"):
+        looked_at(robust, images, twin=other, limit=8, out=tmp_path, name="small")
+
+
+class Beside(nn.Module):
+    """A network with two more classes, whose logits are no finite numbers."""
+
+    def __init__(self, network, values):
+        super().__init__()
+        self.network, self.values = network, values
+
+    def forward(self, x):
+        return torch.cat([self.network(x), torch.tensor(self.values).expand(len(x), 2)], 1)
+
+
+@pytest.mark.parametrize("values", [(-float("inf"), -float("inf")), (-float("inf"), float("nan"))])
+def test_logits_without_end_do_not_hide_noise(robust, images, values):
+    parts = [(images.floats(slice(8)), images.y[:8])]
+    assert probe(Beside(robust, values), parts).change == 0
+    with global_seed(0):
+        assert probe(Beside(nn.Sequential(Noise(), robust), values), parts).change > 0.01
+
+
+def test_nothing_but_nan_is_no_noise(images):
+    parts = [(images.floats(slice(8)), images.y[:8])]
+    linear = nn.Linear(parts[0][0][0].numel(), 10)
+    nn.init.constant_(linear.weight, float("nan"))
+    assert probe(nn.Sequential(nn.Flatten(), linear), parts).change == 0
+
+
+def test_any_seed_will_do(undefended, images):
+    assert looked_at(undefended, images, limit=2, seed=10**30).evidence.report.protocol.seed == 10**30
 
 
 def test_arguments_of_another_kind_are_refused(undefended, images):

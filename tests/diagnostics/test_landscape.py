@@ -1,5 +1,7 @@
 """The loss on a plane, in closed form on a linear model."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -51,6 +53,12 @@ def test_images_stay_in_the_box_and_the_model_as_it_was(robust, images):
     middle = nn.functional.cross_entropy(robust(images.floats(slice(2))), images.y[:2], reduction="none")
     torch.testing.assert_close(found.losses[:, 1, 1], middle.detach())
     assert (found.losses[:, 2, 1] > found.losses[:, 1, 1]).all()  # up along the gradient
+
+
+def test_a_function_is_no_network(images):
+    function: Any = max
+    with pytest.raises(AttackError, match="model is <built-in function max>; expected a network"):
+        loss_landscape(function, images.floats(slice(1)), images.y[:1])
 
 
 @pytest.mark.parametrize("wrong", [{"points": 1}, {"radius": 0.0}, {"radius": float("nan")}])

@@ -66,3 +66,9 @@ def test_nothing_to_draw(robust, batch):
         attack_loss_curve(robust, x[:0], y[:0], THREAT)
     with pytest.raises(AttackError, match="steps is 0; expected 1 or more"):
         attack_loss_curve(robust, x, y, THREAT, steps=0)
+
+
+def test_a_class_for_every_image(robust, batch):
+    x, y = batch
+    with pytest.raises(AttackError, match=r"x is torch.float32 \(10, .*\) and y \(9,\); expected floats"):
+        attack_loss_curve(robust, x, y[:-1], THREAT, batch_size=4)

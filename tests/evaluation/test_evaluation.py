@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from functools import partial, wraps
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from sparta_hub.attacks import fgsm, mpgd, pgd
@@ -14,6 +16,7 @@ from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Attack, Report, evaluate
 from sparta_hub.processes import leave_processes
 from sparta_hub.provenance import modules_sha256, state_sha256
+from sparta_hub.records import read_json
 from sparta_hub.threat import ThreatModel
 from tests.processes import FORKS
 
@@ -72,6 +75,10 @@ def shifted(amount):
         return (x + amount).clamp(0, 1)
 
     return Attack(f"shift {amount:.3f}", shift, LINF)
+
+
+def still(model, x, y, threat):
+    return x
 
 
 def outcome(report):
@@ -328,6 +335,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
     whole = run(attacks, small_net(), noise())
     calls = []
 
+    @wraps(pgd)
     def interrupted(model, x, y, threat, *, steps, generator):
         calls.append(len(x))
         if len(calls) == 3:
@@ -356,6 +364,7 @@ def test_what_attacks_run_on_is_chosen_once_on_a_machine(tmp_path, elsewhere):
     whole = run([pgd_attack(LINF)], small_net(), noise(), speed="fast")
     calls, stop_at = [], 0
 
+    @wraps(pgd)
     def counting(model, x, y, threat, *, steps, generator):
         calls.append(model)
         if len(calls) == stop_at:
@@ -384,6 +393,7 @@ def test_what_attacks_run_on_is_chosen_once_on_a_machine(tmp_path, elsewhere):
 def test_where_batches_were_evaluated_stays_with_them(tmp_path):
     calls, part = [], tmp_path / "report.json.part0"
 
+    @wraps(still)
     def interrupted(model, x, y, threat):
         calls.append(len(x))
         if len(calls) in (2, 4):
@@ -676,6 +686,116 @@ def test_checksums_tell_what_differs_and_nothing_else():
     assert state_sha256(model) != state_sha256(other_weights())
     assert state_sha256(model) == state_sha256(other_modules())
     assert modules_sha256(model) != modules_sha256(other_modules())
+
+
+def with_buffer(value):
+    model = small_net()
+    model.register_buffer("mean", torch.tensor(value), persistent=False)
+    return model
+
+
+def with_function(function):
+    model = small_net()
+    model.act = function
+    return model
+
+
+def test_what_no_state_dict_has_is_told_apart_too():
+    assert state_sha256(with_buffer(0.4)) == state_sha256(with_buffer(0.5))
+    assert modules_sha256(with_buffer(0.4)) != modules_sha256(with_buffer(0.5))
+    assert modules_sha256(with_buffer(0.4)) == modules_sha256(with_buffer(0.4))
+    acts = [F.relu, F.gelu, torch.relu, partial(F.gelu, approximate="tanh"), partial(F.leaky_relu, negative_slope=0.1),
+            partial(F.leaky_relu, negative_slope=0.2), lambda x: x.clamp(0), lambda x: x.clamp(0, 6)]  # fmt: skip
+    assert len({modules_sha256(with_function(act)) for act in acts}) == len(acts)
+    assert len({modules_sha256(with_function(scaled_by(0.5).function)) for _ in range(2)}) == 1
+
+
+class Moving:
+    def __init__(self, amount):
+        self.amount = amount
+
+    def __call__(self, model, x, y, threat):
+        return (x + self.amount).clamp(0, 1)
+
+    move = __call__
+
+
+def scaled_by(factor):
+    return Attack("scaled", lambda model, x, y, threat: (x * factor).clamp(0, 1), LINF)
+
+
+def through(network):
+    return Attack("through", lambda model, x, y, threat: pgd(network, x, y, threat, steps=1), LINF)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (shifted(0.01), replace(shifted(0.02), name="shift 0.010"), "the function of shift 0.010 is '.* there and"),
+        (scaled_by(0.9), scaled_by(0.8), "the function of scaled is"),
+        (through(with_buffer(0.4)), through(with_buffer(0.5)), "the function of through is"),
+        (
+            Attack("pgd", partial(pgd, steps=3), LINF),
+            Attack("pgd", partial(pgd, steps=4), LINF),
+            "steps of pgd is 3 there and 4 here",
+        ),
+        (
+            Attack("pgd", partial(pgd, steps=3), LINF, {"steps": 2}),
+            Attack("pgd", partial(pgd, steps=2), LINF, {"steps": 3}),
+            "steps of pgd is 2 there and 3 here",
+        ),
+    ],
+)
+def test_an_attack_is_known_by_what_it_does(tmp_path, first, second, message):
+    out = tmp_path / "report.json"
+    model = small_net()
+    report = run([first], model, noise(), out=out)
+    assert run([first], model, noise(), out=out) == report
+    with pytest.raises(ReportError, match=message):
+        run([second], model, noise(), out=out)
+    assert report.protocol == Report.from_json(read_json(out)).protocol
+
+
+@pytest.mark.parametrize(
+    ("function", "held"),
+    [(Moving(0.1), "Moving"), (Moving(0.1).move, "Moving"), (partial(Moving(0.1)), "Moving")],
+)
+def test_an_attack_that_no_record_can_name_keeps_no_record(tmp_path, function, held):
+    attack = Attack("moving", function, LINF)
+    assert run([attack]).robust_flags(0)
+    message = rf"The function of moving holds a {held}, so the evaluation in .*report.json could not be told"
+    with pytest.raises(AttackError, match=message):
+        run([attack], out=tmp_path / "report.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_attack_that_keeps_a_list_keeps_no_record(tmp_path):
+    def keeping(model, x, y, threat):
+        seen.append(len(x))
+        return x
+
+    seen = []
+    with pytest.raises(AttackError, match="The function of keeping holds a list, so"):
+        run([Attack("keeping", keeping, LINF)], out=tmp_path / "report.json")
+
+
+def test_arguments_are_finite():
+    with pytest.raises(AttackError, match="pgd has the argument step_size = nan; expected a finite number"):
+        run([pgd_attack(step_size=float("nan"))])
+
+
+def test_a_partial_call_with_the_model_in_it_is_refused():
+    with pytest.raises(AttackError, match=r"pgd has a partial call with Sequential.* in front; expected keywords"):
+        Attack("pgd", partial(pgd, small_net()), LINF)
+
+
+def test_an_attack_that_changes_what_is_not_saved_is_refused():
+    def harm(model, x, y, threat):
+        model.mean.add_(0.01)
+        return x
+
+    with pytest.raises(AttackError, match="An attack changed the model's weights or statistics"):
+        run([Attack("harm", harm, LINF)], with_buffer(0.4), noise())
 
 
 def test_the_table_and_the_bar(capsys):
