@@ -10,6 +10,8 @@ from sparta_hub.activations import Argument
 from sparta_hub.threat import ThreatModel
 from training.errors import ConfigError
 
+Augmentation = Literal["crop_flip", "crop", "resized_crop_flip", "none"]
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -56,6 +58,12 @@ class Schedule:
             )
 
 
+def usual_augmentation(dataset: str) -> Augmentation:
+    """What the images of a data set bear: digits and road signs mean something else in a mirror."""
+    own: dict[str, Augmentation] = {"svhn": "crop", "mnist": "crop", "gtsrb": "crop", "imagenet": "resized_crop_flip"}
+    return own.get(dataset, "crop_flip")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides the outcome of a run, apart from the machine.
@@ -100,7 +108,7 @@ class TrainConfig:
     image_size: int | None = None
     validation: int = 1000
     validate_every: float = 1.0
-    augmentation: Literal["crop_flip", "crop", "resized_crop_flip", "none"] = "crop_flip"
+    augmentation: Augmentation = "crop_flip"
     method: str = "pgd"
     method_arguments: Mapping[str, Argument] = field(default_factory=dict)
     awp: float = 0.0

@@ -30,8 +30,8 @@ from training.parallel import World
 from training.records import RECORD, finish
 from training.settings import to_json
 from training.step import Parts, assemble, check_sees, convolutions_timed, length_of, train_step
-from training.stopping import Interrupted, Stop
-from training.validation import STEPS, Validation, best_of, has_overfitted, measure
+from training.stopping import USED_UP, Interrupted, Stop
+from training.validation import STEPS, Validation, aim, best_of, has_overfitted, measure
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,10 @@ def train(
 ) -> Outcome:
     """Train, or go on from the checkpoint in ``out``.
 
-    At the end, ``out`` holds ``last.safetensors``, ``best.safetensors`` (by PGD-10 on the validation images),
-    ``training.json`` with everything about the run, and ``curve.png``; all along, ``checkpoint.safetensors`` and
-    ``metrics.jsonl``. On one CPU, a run that was interrupted, however, ends with the same bits as one that was not.
+    At the end, ``out`` holds ``last.safetensors``, ``best.safetensors`` (by PGD-10 on the validation images, or without
+    attack where training is ``standard``), ``training.json`` with everything about the run, and ``curve.png``; all
+    along, ``checkpoint.safetensors`` and ``metrics.jsonl``. On one CPU, a run that was interrupted, however, ends with
+    the same bits as one that was not.
 
     Raises:
         CheckpointError: ``out`` holds another run, one is in it, or the disk is full.
@@ -199,9 +200,12 @@ class _Run:
             self.progress.loss_count += 1
 
     def bad(self, what: str) -> LossError:
+        schedule, rises = self.config.schedule, ("one_cycle", "one_cycle_by_epoch", "cyclic")  # a warm-up of their own
+        warmer = "" if schedule.kind in rises else f" --set schedule.warmup={schedule.warmup + 1:g}"
         return LossError(
             f"{what}; training has diverged. The last good checkpoint is {self.out / NAME}. Try a smaller learning "
-            f"rate or a longer warm-up: --set lr={self.config.lr / 2:.4g} --set schedule.warmup=1, with another --out."
+            f"rate{' or a longer warm-up' if warmer else ''}: --set lr={self.config.lr / 2:.4g}{warmer}, with another "
+            "--out."
         )
 
     def validation_is_due(self) -> bool:
@@ -215,29 +219,30 @@ class _Run:
         """Measure, and keep the best weights; the reason to stop instead, if there is one."""
         images, progress = self.data.validation, self.progress
         assert images is not None
-        guess = self.pace * len(images) / self.config.batch_size * (STEPS + 1)  # a step costs a pass at least
-        if reason := self.reason(self.validating or guess):
+        alone = self.world.count == 1
+        if reason := self.reason(self.validating or (0.0 if alone else self.guess(len(images)))):
             return reason
         self.collect()
         started = time.perf_counter()
         try:
             with ExitStack() as stack:
-                if self.world.count == 1:
-                    stack.enter_context(self.stop.at_once())
+                if alone:
+                    stack.enter_context(self.stop.at_once(self.to_stop))
                 stack.enter_context(convolutions_timed(False))  # batches of many sizes, and another mode:
                 if self.options.compiled:  # not worth a search or a compilation each
                     stack.enter_context(torch.compiler.set_stance("force_eager"))
                 clean, pgd = measure(self.parts.measured, images, self.config.threat)
         except Interrupted:
-            return self.reason(0)
+            return self.reason(0) or USED_UP
         self.validating = time.perf_counter() - started
         loss = progress.loss_sum / max(1, progress.loss_count)
         progress.loss_sum, progress.loss_count = 0.0, 0
         progress.history.append(Validation(progress.step, self.epoch, loss, clean, pgd))
-        is_best = best_of(progress.history) == progress.history[-1]
+        by = aim(self.config)
+        is_best = best_of(progress.history, by) == progress.history[-1]
         if is_best:
             self.best = self.weights()
-        collapsed = has_overfitted(progress.history)
+        collapsed = by == "pgd" and has_overfitted(progress.history)
         self.add_row("validation", train_loss=loss, clean=clean, pgd=pgd, best=is_best, overfitted=collapsed)
         if collapsed and self.log:
             self.log.say(
@@ -248,6 +253,15 @@ class _Run:
             self.save()
         self.row_at, self.row_step = time.perf_counter(), progress.step
         return ""
+
+    def guess(self, images: int) -> float:
+        """Seconds of a first validation, which several processes cannot break off: a step costs a pass at least."""
+        return self.pace * images / self.config.batch_size * (STEPS + 1)
+
+    @property
+    def to_stop(self) -> float:
+        """Seconds: a checkpoint may be on its way, and one more is the end."""
+        return 2 * self.saving
 
     @property
     def epoch(self) -> float:
@@ -268,7 +282,7 @@ class _Run:
 
     def reason(self, needed: float) -> str:
         """Why to stop before work of so many seconds, the same in all processes."""
-        own = self.stop.reason(needed + 2 * self.saving)
+        own = self.stop.reason(needed + self.to_stop)
         anyone = self.world.any([bool(own)])[0]  # whoever has a reason asks too: the others wait for its answer
         return own or ("another process was asked to" if anyone else "")
 

@@ -132,7 +132,7 @@ class Plan:
             ("sites", _few(self.sites) or "the host's own activations"),
             ("trained", f"{self.trainable:,} parameters"),
             ("data", f"{c.dataset}: {d.images:,} images of {d.pixels}×{d.pixels} in {d.classes} classes, "
-                     f"{d.held:,} held out; {_size(bytes_)} as bytes"),
+                     f"{d.held:,} held out; {c.augmentation}; {_size(bytes_)} as bytes"),
             ("method", f"{c.method} {dict(c.method_arguments) or ''}".strip() + f", {c.threat}, {c.precision}"),
             ("length", f"{c.epochs:g} epochs, {self.steps:,} steps of {c.batch_size} images"),
         ]  # fmt: skip

@@ -14,7 +14,7 @@ from training.checkpoints import Progress, write_whole
 from training.config import TrainConfig
 from training.metrics import CURVE, draw_curve
 from training.settings import to_json
-from training.validation import Validation, best_of, has_overfitted
+from training.validation import Validation, aim, best_of, overfitted_at
 from training.weights import write_weights
 
 RECORD, ARTIFACT = "training.json", "artifact"
@@ -43,7 +43,8 @@ def finish(
         max_shard_bytes: see ``write_weights``.
     """
     history = progress.history
-    chosen, measured = best_of(history), history[-1] if history else None
+    by = aim(config)
+    chosen, measured = best_of(history, by), history[-1] if history else None
     found = {"last": _row(progress.step, measured, write_weights(out, "last", last, max_bytes=max_shard_bytes))}
     if chosen:
         found["best"] = _row(chosen.step, chosen, write_weights(out, "best", best, max_bytes=max_shard_bytes))
@@ -57,7 +58,7 @@ def finish(
         "images": progress.step * config.batch_size,
         "seconds": round(progress.seconds, 1),
         **found,
-        "overfitted_at_step": next((v.step for i, v in enumerate(history) if has_overfitted(history[: i + 1])), None),
+        "overfitted_at_step": overfitted_at(history) if by == "pgd" else None,
         "validations": [asdict(v) for v in history],
         "losses": [[row["step"], round(row["loss"], 4)] for row in losses[:: -(-len(losses) // LOSSES) or 1]],
         "launches": progress.launches,

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass
 from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from sparta_hub.errors import SpartaError
-from training.config import TrainConfig
+from training.config import TrainConfig, usual_augmentation
 from training.errors import ConfigError
 
 
@@ -50,22 +50,27 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], where: str = 
 def changed(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
     """Set fields of ``config`` from texts such as ``epochs=10``, ``threat.eps=8/255``, ``method_arguments.steps=7``.
 
-    With another method or family, the arguments of the old one go, but for those that are set here.
+    With another method or family, the arguments of the old one go, but for those that are set here; with another data
+    set by name, augmentation is the one that its images bear, unless that is set or there is none. All are set at once:
+    their order decides nothing.
 
     Raises:
         ConfigError: no such field, or a value of another type; the message names the valid ones. Or a field that has no
             effect, or a learning rate that has none.
     """
-    before, paths = config, [setting.partition("=")[0] for setting in settings]
+    before, values, paths = config, asdict(config), [setting.partition("=")[0] for setting in settings]
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting} has no value; expected FIELD=VALUE, such as --set epochs=10.")
-        config = _set(config, path.split("."), text, path)
+        _set(TrainConfig, values, path.split("."), text, path)
     for owner, field in (("method", "method_arguments"), ("family", "arguments")):
-        if getattr(config, owner) != getattr(before, owner):
-            kept = {name: value for name, value in getattr(config, field).items() if f"{field}.{name}" in paths}
-            config = replace(config, **{field: kept})
+        if values[owner] != getattr(before, owner):
+            values[field] = {name: value for name, value in values[field].items() if f"{field}.{name}" in paths}
+    named = values["dataset"] != before.dataset and "/" not in values["dataset"]  # a folder may hold anything
+    if named and "augmentation" not in paths and before.augmentation != "none":
+        values["augmentation"] = usual_augmentation(values["dataset"])
+    config = cast(TrainConfig, _from(TrainConfig, values, ""))
     _refuse_idle(config, paths)
     _refuse_foot_alone(config)
     return config
@@ -107,24 +112,24 @@ def _refuse_foot_alone(config: TrainConfig) -> None:
         )
 
 
-def _set(value: Any, path: Sequence[str], text: str, whole: str) -> Any:
+def _set(kind: Any, values: dict[str, Any], path: Sequence[str], text: str, whole: str) -> None:
+    """Set a field of ``kind``, a data class or a mapping, in its ``values``."""
     name, rest = path[0], path[1:]
-    if isinstance(value, Mapping):
+    if not is_dataclass(kind):
         if rest or not name:
             raise ConfigError(f"{whole} goes too deep; expected one name after the first dot.")
-        return {**value, name: _parse_argument(text)}
-    hint = _hint(type(value), name, whole)
-    inner = getattr(value, name)
-    if is_dataclass(inner) or isinstance(inner, Mapping):
+        values[name] = _parse_argument(text)
+        return
+    hint = _hint(cast(type, kind), name, whole)
+    if is_dataclass(hint) or get_origin(hint) is Mapping:
         if not rest:
-            known = [f.name for f in fields(inner)] if is_dataclass(inner) else ["NAME"]
+            known = [f.name for f in fields(hint)] if is_dataclass(hint) else ["NAME"]
             raise ConfigError(f"{whole} has parts; set {' or '.join(f'{whole}.{part}=...' for part in known)}.")
-        new = _set(inner, rest, text, whole)
+        _set(hint, values[name], rest, text, whole)
     elif rest:
         raise ConfigError(f"{whole}: {name} has no parts; expected --set {name}=VALUE.")
     else:
-        new = _parse(hint, text, whole)
-    return _made(lambda: replace(value, **{name: new}))
+        values[name] = _parse(hint, text, whole)
 
 
 def _hint(kind: type, name: str, whole: str) -> Any:

@@ -1,10 +1,15 @@
 """Reasons to stop a run before its end: the time that was given to it, SIGTERM, Ctrl-C."""
 
+import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+USED_UP = "the time budget is used up"
+LONGEST = 1e7  # seconds that a timer is set to
 
 
 class Interrupted(BaseException):
@@ -29,11 +34,10 @@ class Stop:
         Args:
             needed: seconds that the next piece of work will take, and those to stop cleanly after it.
         """
-        if self.signalled:
-            return self.signalled
-        if self.deadline is not None and time.monotonic() + needed > self.deadline:
-            return "the time budget is used up"
-        return ""
+        return self.signalled or (USED_UP if self._left(needed) < 0 else "")
+
+    def _left(self, needed: float) -> float:
+        return math.inf if self.deadline is None else self.deadline - needed - time.monotonic()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -47,15 +51,39 @@ class Stop:
                 signal.signal(kind, handler)
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Inside, a signal raises ``Interrupted``: for long work that changes nothing and can be done again."""
+    def at_once(self, needed: float = 0.0) -> Iterator[None]:
+        """Inside, a signal or the deadline raises ``Interrupted``: for long work that can be done again.
+
+        Args:
+            needed: seconds that are left at the deadline to stop cleanly; where the system has no timers, or in a
+                thread, the deadline breaks nothing off.
+        """
         self._at_once = True
         try:
-            if self.signalled:  # between the last look at it and here
+            if self.reason(needed):  # since the last look at it
                 raise Interrupted
-            yield
+            with self._alarm(needed):
+                yield
         finally:
             self._at_once = False
+
+    @contextmanager
+    def _alarm(self, needed: float) -> Iterator[None]:
+        left = self._left(needed)
+        main = threading.current_thread() is threading.main_thread()
+        if left > LONGEST or not main or not hasattr(signal, "setitimer"):
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, self._late)
+        signal.setitimer(signal.ITIMER_REAL, left + 1e-3)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _late(self, _number: int, _frame: FrameType | None) -> None:
+        raise Interrupted
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.signalled:

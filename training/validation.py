@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -9,9 +10,12 @@ from sparta_hub.attacks import pgd
 from sparta_hub.data import Images
 from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.threat import ThreatModel
+from training.config import TrainConfig
 
 STEPS = 10  # PGD-10, as in the papers; steps of ε/4, pgd's own default
 BATCH = 250
+
+Aim = Literal["clean", "pgd"]  # fields of ``Validation``
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,19 @@ def measure(model: nn.Module, images: Images, threat: ThreatModel) -> tuple[floa
     return report.clean.percent, report.robust(0).percent
 
 
-def best_of(history: Sequence[Validation]) -> Validation | None:
-    """The first measurement with the highest accuracy under PGD-10."""
-    return max(history, key=lambda v: v.pgd, default=None)
+def aim(config: TrainConfig) -> Aim:
+    """What a run is after, and its best weights are chosen by: standard training never meets an attack."""
+    return "clean" if config.method == "standard" else "pgd"
+
+
+def best_of(history: Sequence[Validation], by: Aim = "pgd") -> Validation | None:
+    """The first measurement with the highest accuracy under PGD-10, or without attack."""
+    return max(history, key=lambda v: getattr(v, by), default=None)
+
+
+def overfitted_at(history: Sequence[Validation]) -> int | None:
+    """The step of the first measurement that shows catastrophic overfitting, if one does."""
+    return next((v.step for i, v in enumerate(history) if has_overfitted(history[: i + 1])), None)
 
 
 def has_overfitted(history: Sequence[Validation], *, share: float = 0.5, points: float = 10.0) -> bool:

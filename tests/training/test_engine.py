@@ -256,6 +256,35 @@ def test_catastrophic_overfitting_is_said_and_recorded(tiny, tmp_path, monkeypat
     assert "Catastrophic overfitting at step 8: PGD-10 accuracy fell to 1.0 %" in said
 
 
+def test_standard_training_is_chosen_by_what_it_aims_at(tiny, tmp_path, monkeypatch, capsys):
+    accuracies = iter([(60.0, 40.0), (80.0, 1.0)])
+    monkeypatch.setattr(engine, "measure", lambda *_: next(accuracies))
+    go(replace(tiny, lr=0.05, method="standard", method_arguments={}), tmp_path)
+    record = json.loads((tmp_path / "training.json").read_text())
+    losses = [v["loss"] for v in record["validations"]]
+    assert losses[1] < losses[0], "the rule of overfitting would hold"
+    assert record["overfitted_at_step"] is None
+    assert (record["best"]["step"], record["best"]["clean"]) == (8, 80.0)
+    assert bits(tmp_path)["best"] == bits(tmp_path)["last"]
+    assert rows(tmp_path)[-1]["overfitted"] is False
+    assert "overfitting" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "advice"),
+    [
+        (Schedule("one_cycle"), "Try a smaller learning rate: --set lr=0.05, with another"),
+        (Schedule("cyclic"), "Try a smaller learning rate: --set lr=0.05, with another"),
+        (Schedule("cosine", warmup=2), "longer warm-up: --set lr=0.05 --set schedule.warmup=3, with another"),
+        (Schedule("constant"), "longer warm-up: --set lr=0.05 --set schedule.warmup=1, with another"),
+    ],
+)
+def test_advice_after_divergence_is_of_use(tiny, tmp_path, monkeypatch, schedule, advice):
+    monkeypatch.setattr(engine, "train_step", lambda *_, **__: torch.tensor(float("nan")))
+    with pytest.raises(LossError, match=advice):
+        go(replace(tiny, schedule=schedule), tmp_path)
+
+
 def test_a_used_up_budget_stops_at_once_and_the_run_goes_on_later(tiny, tmp_path):
     outcome = go(tiny, tmp_path, stop=Stop(deadline=time.monotonic()))
     assert (outcome.step, outcome.reason) == (0, "the time budget is used up")
@@ -342,17 +371,30 @@ def test_the_budget_holds_the_time_to_keep_a_checkpoint_on_the_way_and_one_at_th
     assert (outcome.step, clock.now) == (1, 11)
 
 
-@pytest.mark.parametrize(("budget", "steps", "validations"), [(14.9, 4, 0), (15.1, 8, 1)])
-def test_a_first_validation_is_taken_to_cost_as_many_passes_as_it_has_not_less(
-    tiny, tmp_path, monkeypatch, budget, steps, validations
-):
+def test_a_validation_is_broken_off_when_the_time_is_used_up(tiny, whole, tmp_path, monkeypatch):
+    """Also the first of a launch, of which nobody knows how long it takes."""
+    measure, began = engine.measure, []
+
+    def slow(*arguments):
+        began.append(time.monotonic())
+        time.sleep(30)
+
+    monkeypatch.setattr(engine, "measure", slow)
+    for launch in (1, 2):
+        outcome = go(tiny, tmp_path, stop=Stop(deadline=time.monotonic() + 1.5))
+        assert (outcome.step, outcome.reason) == (4, "the time budget is used up")
+        assert len(began) == launch
+        assert time.monotonic() - began[-1] < 10
+    assert read_checkpoint(tmp_path).progress.history == []
+    monkeypatch.setattr(engine, "measure", measure)
+    go(tiny, tmp_path)
+    assert bits(tmp_path) == bits(whole)
+
+
+def test_several_processes_take_a_first_validation_to_cost_as_many_passes_as_it_has():
     """Eleven: one without attack and the ten of PGD-10, each as long as a step of as many images."""
-    clock = Clock(monkeypatch)
-    idle(monkeypatch, clock)
-    monkeypatch.setattr(engine, "measure", lambda *_: (60.0, 40.0))
-    outcome = go(tiny, tmp_path, options=Options(), stop=Stop(deadline=budget))
-    assert (outcome.step, outcome.reason) == (steps, "the time budget is used up")
-    assert len(read_checkpoint(tmp_path).progress.history) == validations
+    run: Any = SimpleNamespace(pace=2.0, config=SimpleNamespace(batch_size=4))
+    assert engine._Run.guess(run, images=8) == 2.0 * 2 * 11
 
 
 def test_the_speed_of_training_leaves_out_the_time_of_a_validation(tiny, tmp_path, monkeypatch):

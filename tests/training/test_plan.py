@@ -40,7 +40,7 @@ def test_what_a_run_is_made_of(tiny_data):
     assert found.missing == ()
     assert (found.cost, found.seconds) == (None, None)
     text = str(found)
-    assert "cifar10: 40 images of 32×32 in 10 classes, 6 held out; 0 MB as bytes" in text
+    assert "cifar10: 40 images of 32×32 in 10 classes, 6 held out; crop_flip; 0 MB as bytes" in text
     assert "2.5 epochs, 10 steps of 8 images" in text
     assert "estimate" not in text
 

@@ -115,6 +115,42 @@ def test_what_would_have_no_effect_is_refused(settings, message):
         changed(CONFIG, settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["momentum=0.05", "schedule.momentum_dip=0.01"],
+         {"momentum": 0.05, "schedule": Schedule("one_cycle_by_epoch", momentum_dip=0.01)}),
+        (["frozen=false", "activation="], {"frozen": False, "activation": ""}),
+        (["schedule.kind=cosine", "schedule.momentum_dip=0"],
+         {"schedule": Schedule("cosine", momentum_dip=0.0)}),
+    ],
+)  # fmt: skip
+def test_the_order_of_settings_decides_nothing(settings, expected):
+    still = replace(CONFIG, nesterov=True)
+    without = ["momentum=0", "nesterov=false"]
+    assert changed(still, without) == changed(still, without[::-1]) == replace(still, momentum=0.0, nesterov=False)
+    dips = replace(CONFIG, nesterov=True, schedule=Schedule("one_cycle_by_epoch", momentum_dip=0.1), epochs=5)
+    assert changed(dips, settings) == changed(dips, settings[::-1]) == replace(dips, **expected)
+
+
+@pytest.mark.parametrize(
+    ("before", "settings", "after"),
+    [
+        ("crop_flip", ["dataset=gtsrb"], "crop"),
+        ("crop_flip", ["dataset=mnist"], "crop"),
+        ("crop", ["dataset=cifar100"], "crop_flip"),
+        ("crop_flip", ["dataset=imagenet"], "resized_crop_flip"),
+        ("crop_flip", ["augmentation=crop_flip", "dataset=svhn"], "crop_flip"),
+        ("none", ["dataset=gtsrb"], "none"),
+        ("resized_crop_flip", ["dataset=./photos"], "resized_crop_flip"),
+        ("none", ["dataset=cifar10"], "none"),
+        ("crop", ["dataset=gtsrb"], "crop"),
+    ],
+)
+def test_another_data_set_comes_with_what_its_images_bear(before, settings, after):
+    assert changed(replace(CONFIG, augmentation=before), settings).augmentation == after
+
+
 def test_a_field_is_set_back_to_none():
     assert changed(replace(CONFIG, image_size=299), ["image_size=None"]) == CONFIG
 

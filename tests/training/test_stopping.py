@@ -36,3 +36,19 @@ def test_long_work_is_broken_into_at_once():
         with pytest.raises(Interrupted), stop.at_once():  # one that came before the work began
             pass
     assert stop.reason(0) == "SIGTERM"
+
+
+def test_the_deadline_breaks_into_long_work_too():
+    before = signal.getsignal(signal.SIGALRM)
+    begun = time.monotonic()
+    with pytest.raises(Interrupted), Stop(begun + 10.2).at_once(needed=10):
+        time.sleep(30)
+    assert 0.2 <= time.monotonic() - begun < 9
+    assert signal.getsignal(signal.SIGALRM) is before
+    with pytest.raises(Interrupted), Stop(time.monotonic() + 1).at_once(needed=2):
+        pytest.fail("there is no time for it")
+    with Stop(time.monotonic() + 0.3).at_once():
+        pass
+    time.sleep(0.4)  # no alarm is left
+    with Stop().at_once(), Stop(float("inf")).at_once():
+        pass

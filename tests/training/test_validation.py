@@ -6,7 +6,8 @@ from torch import nn
 
 from sparta_hub.data import Images
 from sparta_hub.threat import ThreatModel
-from training.validation import Validation, best_of, has_overfitted, measure
+from training.config import TrainConfig
+from training.validation import Validation, aim, best_of, has_overfitted, measure
 
 
 class Threshold(nn.Module):
@@ -39,6 +40,13 @@ def test_the_best_is_the_first_with_the_highest_accuracy_under_attack():
     assert best is not None
     assert best.step == 1
     assert best_of([]) is None
+
+
+def test_standard_training_aims_at_clean_accuracy():
+    found = [Validation(0, 0, 2.0, 60.0, 40.0), Validation(1, 1, 1.0, 90.0, 0.0), Validation(2, 2, 0.9, 90.0, 1.0)]
+    standard, adversarial = (TrainConfig("a", "resnet18_cifar", method=method) for method in ("standard", "trades"))
+    assert best_of(found, aim(standard)) == found[1]
+    assert best_of(found, aim(adversarial)) == found[0]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ class Pgd(Method):
         super().__init__()
         check_counts(steps=steps)
         check_lengths(step_size=step_size)
+        if not isinstance(random_start, bool):
+            raise ValueError(f"random_start is {random_start!r}; expected true or false.")
         if mode not in ("eval", "train"):
             raise ValueError(f"mode is {mode!r}; expected 'eval' or 'train'.")
         self.steps, self.step_size, self.random_start, self.mode = steps, step_size, random_start, mode

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sparta_hub.activations import Argument
-from training.config import TrainConfig
+from training.config import TrainConfig, usual_augmentation
 
 Changes = tuple[str, Mapping[str, Argument]]  # a family and its arguments, where they differ from its defaults
 
@@ -54,5 +54,4 @@ def slug(*parts: str) -> str:
 
 def with_dataset(config: TrainConfig, dataset: str) -> TrainConfig:
     """The same on another data set, with the augmentation that its images bear."""
-    augmentation = {"svhn": "crop", "gtsrb": "crop", "imagenet": "resized_crop_flip"}.get(dataset, "crop_flip")
-    return replace(config, dataset=dataset, augmentation=augmentation)
+    return replace(config, dataset=dataset, augmentation=usual_augmentation(dataset))

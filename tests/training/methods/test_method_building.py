@@ -36,6 +36,7 @@ def test_a_wrapper_says_what_its_method_is():
         ("pdg", {}, 0, "There is no training method 'pdg'; the methods are standard, pgd, free, fgsm_rs, fgsm_ga, "),
         ("pgd", {"stps": 3, "a": 1}, 0, "pgd has no argument a, stps; its arguments are: steps, step_size, "),
         ("standard", {"steps": 3}, 0, "standard has no argument steps; its arguments are: none."),
+        ("pgd", {"random_start": "off"}, 0, "random_start is 'off'; expected true or false"),
         ("pgd", {"steps": 0}, 0, "pgd cannot be made with {'steps': 0}, awp 0: steps is 0; expected an integer from"),
         ("pgd", {"steps": 2.5}, 0, "steps is 2.5; expected an integer from 1 on."),
         ("trades", {"beta": -1.0}, 0, "beta is -1.0; expected a finite number from 0 on."),
