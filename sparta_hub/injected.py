@@ -122,8 +122,18 @@ class InjectedActivation(nn.Module):
         if all(parameter.requires_grad for parameter in self.original.parameters()):
             self.original_parameters = _to_buffers(self.original)
 
+    def take_hooks(self, *, shared: bool) -> None:
+        """Let hooks on the host's own activation be hooks on this, which stands where they look; ``eject`` undoes it.
+
+        Args:
+            shared: the host calls its own activation elsewhere, too, where they go on to look.
+        """
+        _hand_over_hooks(self.original, self, keep=shared)
+
     def release_original(self) -> nn.Module:
-        """The host's own activation, in the host's mode, its parameters such as before."""
+        """The host's own activation, in the host's mode, its parameters and hooks such as before."""
+        if self._forward_hooks is not self.original._forward_hooks:
+            _hand_over_hooks(self, self.original, keep=False)
         _to_parameters(self.original, self.original_parameters)
         self.original_parameters = {}
         return self.original.train(self.training)
@@ -152,15 +162,32 @@ class InjectedActivation(nn.Module):
         return f"site={self.site.name}, frozen={self.frozen!r}, enabled={self.enabled}"
 
 
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
+          "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks")  # fmt: skip
+
+
+def _hand_over_hooks(old: nn.Module, new: nn.Module, *, keep: bool) -> None:
+    for name in _HOOKS:
+        hooks = getattr(old, name)  # this very dictionary is where a handle removes its hook from
+        hooks.update(getattr(new, name))
+        setattr(new, name, hooks)
+        if not keep:
+            setattr(old, name, type(hooks)())
+    new._is_full_backward_hook = old._is_full_backward_hook
+
+
 def _to_buffers(module: nn.Module) -> dict[str, list[str]]:
     """Turn all parameters into buffers; their names, by path of the part that has them."""
     found: dict[str, list[str]] = {}
     for path, part in module.named_modules():
+        others = list(part._buffers)
         for name, parameter in list(part.named_parameters(recurse=False)):
             delattr(part, name)
             # a copy, for an optimiser made earlier still holds the parameter and moves it in place
             part.register_buffer(name, parameter.detach().clone())
             found.setdefault(path, []).append(name)
+        for name in others:  # back behind what were parameters: some walk through two state dicts side by side
+            part._buffers[name] = part._buffers.pop(name)
     return found
 
 

@@ -24,6 +24,9 @@ REFUSED = {  # class of block or network -> why a block placement cannot be righ
     "timm.models.resnetv2.ResNetV2": "pre-activation ResNets (ResNetV2) have no activation after the residual addition",
     "timm.models.byobnet.ByobNet": "ByobNet's blocks are configured one by one and have no common place to be",
     "timm.models.hrnet.HighResolutionNet": "HRNet has residual blocks in its first stage only, the others are branches",
+    "timm.models._features.FeatureHookNet": "features_only with hooks keeps layers, but not the stages they were in; "
+    "where the network has stages, leave feature_cls out",
+    "timm.models._features.FeatureGetterNet": "features_only with a getter keeps the network inside: give its .model",
     "torchvision.models.resnet.BasicBlock": "torchvision's blocks call one activation object several times",
     "torchvision.models.resnet.Bottleneck": "torchvision's blocks call one activation object several times",
 }

@@ -53,7 +53,9 @@ def inject(
     state: Mapping[str, Tensor] | None = None,
     frozen: Frozen = False,
 ) -> ActivationSpec:
-    """Replace activations of ``host`` in place, keeping its mode, device, dtype and memory format.
+    """Replace activations of ``host`` in place, keeping its mode, device, dtype, memory format and hooks.
+
+    Hooks on what is replaced see the new activation, as all that is asked for by its path does.
 
     Weights that are not frozen are new parameters: build the optimiser after this, or it will not move them.
 
@@ -104,7 +106,9 @@ def inject(
     for site, module in zip(found, ready, strict=True):  # nothing can fail from here on
         for parent, name in places(host, module.original) if new.placement == "every" else [_place(host, site)]:
             setattr(parent, name, module)
-        if places(host, module.original) == [(module, "original")]:  # not where the host calls it elsewhere, too
+        alone = places(host, module.original) == [(module, "original")]  # else the host calls it elsewhere, too
+        module.take_hooks(shared=not alone)
+        if alone:
             module.keep_original()
     return new
 
@@ -152,6 +156,7 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
 
     It holds for the model, not for a thread: while one thread is inside, the others see the host too, and the
     activations are back when the last one has left. A copy made inside is the host, too, and stays so: ``eject`` it.
+    With gradient checkpointing, which runs the forward pass again, the backward pass has to be inside as well.
     """
     modules = _some(model)
     for module in modules:
@@ -168,7 +173,9 @@ def freeze(model: nn.Module, *, frozen: Frozen = True) -> nn.Module:
 
     Freeze before wrapping in DDP. ``SyncBatchNorm.convert_sync_batchnorm`` leaves frozen statistics alone; with
     ``"weights"``, where they follow the data, it has to run before freezing. What writes into tensors, such as
-    ``model.init_weights()`` or ``load_state_dict``, reaches frozen ones too: ``status`` then says ``overwritten``.
+    ``model.init_weights()`` or ``load_state_dict``, reaches frozen ones too: ``status`` then says ``overwritten``. What
+    averages weights and was made before, such as torch's ``AveragedModel``, pairs ``parameters()`` wrongly: make it
+    after this, and after ``unfreeze``.
 
     Raises:
         SpecError: ``frozen`` is neither True nor ``"weights"``.
@@ -180,6 +187,8 @@ def freeze(model: nn.Module, *, frozen: Frozen = True) -> nn.Module:
 
 def unfreeze(model: nn.Module) -> nn.Module:
     """Let injected activations train again. Their weights are new parameters: build the optimiser after this.
+
+    Averaged copies of the model, too: see ``freeze``.
 
     Raises:
         SiteError: ``model`` is wrapped in DDP, which would not average the gradients of the new parameters.

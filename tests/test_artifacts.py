@@ -434,6 +434,8 @@ def test_what_is_no_folder_and_no_origin_is_refused(tmp_path):
     host, wrong = injected_host(), cast(Any, {"host": "resnet18"})
     with pytest.raises(ArtifactError, match=r"folder is ResNet\( \(conv1\): .*; expected the name of a folder"):
         sparta_hub.save(cast(Any, tmp_path), cast(Any, host))
+    with pytest.raises(ArtifactError, match="folder is ''; expected the name of a folder"):
+        sparta_hub.save(host, "")
     with pytest.raises(SpecError, match=r"origin is {'host': 'resnet18'}; expected sparta_hub.Origin\(host="):
         sparta_hub.save(host, tmp_path / "x", origin=wrong)
     assert not (tmp_path / "x").exists()

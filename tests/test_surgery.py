@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
@@ -418,6 +419,76 @@ def test_a_shared_activation_of_the_host_keeps_its_parameters():
     host.layer1[0].act2 = host.layer1[1].act2
     inject(host, "silu", placement="G1.B2")
     assert isinstance(host.layer1[0].act2.weight, nn.Parameter)
+
+
+@torch.no_grad()
+def test_hooks_look_at_what_stands_where_they_were_put():
+    host, seen = small_host().eval(), []
+    site = host.layer4[1].act2
+    handles = [
+        site.register_forward_hook(lambda _module, inputs, out: seen.append(("out", out))),
+        site.register_forward_pre_hook(lambda _module, inputs: seen.append(("in", inputs[0]))),
+        site.register_forward_hook(lambda _m, _i, kwargs, out: seen.append(("kwargs", kwargs)), with_kwargs=True),
+    ]
+
+    def look():
+        seen.clear()
+        logits = host(X)
+        assert [what for what, _ in seen] == ["in", "out", "kwargs"]
+        return logits, seen[0][1], seen[1][1]
+
+    own, before, after = look()
+    assert torch.equal(after, before.relu())
+    inject(host, "sparta")
+    _, before, after = look()
+    assert torch.equal(after, host.layer4[1].act2.activation(before))
+    with disabled(host):
+        logits, before, after = look()
+        assert torch.equal(logits, own)
+        assert torch.equal(after, before.relu())
+    eject(host)
+    assert torch.equal(look()[0], own)
+    inject(host, "sparta")
+    for handle in handles:
+        handle.remove()
+    seen.clear()
+    host(X)
+    with disabled(host):
+        host(X)
+    eject(host)(X)
+    assert not seen
+
+
+def test_hooks_on_gradients_too():
+    host, seen = small_host().eval(), []
+    host.layer4[1].act2.register_full_backward_hook(lambda _module, into, out: seen.append(into[0]))
+    inject(host, "softplus")
+    host(X).sum().backward()
+    assert [gradient.shape for gradient in seen] == [(2, 32, 2, 2)]
+
+
+def test_an_activation_that_the_host_calls_elsewhere_too_keeps_its_hooks():
+    host, seen = small_host().eval(), []
+    host.layer1[0].act2 = host.layer1[1].act2
+    host.layer1[0].act2.register_forward_hook(lambda *_: seen.append(1))
+    inject(host, "silu", placement="G1.B2")
+    host(X)
+    assert len(seen) == 2
+    eject(host)
+    host(X)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("frozen", [True, "weights"])
+def test_the_order_of_the_state_does_not_follow_what_is_frozen(frozen):
+    """timm's averages of weights walk through two state dicts side by side, one of them older."""
+    host = make()
+    keys = list(host.state_dict())
+    average = ModelEmaV3(host, decay=0.5)
+    for change in (lambda: freeze(host, frozen=frozen), lambda: freeze(host), lambda: unfreeze(host)):
+        change()
+        assert list(host.state_dict()) == keys
+        average.update(host)
 
 
 @pytest.mark.parametrize("verb", [eject, freeze, unfreeze, spec_of, state_of])

@@ -51,6 +51,30 @@ def test_features_only_is_a_host_too():
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(host(X), own, strict=True))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["legacy_xception", "mobilenetv3_small_050"])
+def test_features_by_hooks_are_those_of_the_activations_put_in(name):
+    host: Any = timm.create_model(name, features_only=True, feature_cls="hook").eval()
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    own = host(x)
+    inject(host, "silu", placement="every")
+    ours = host(x)
+    assert [f.shape for f in ours] == [f.shape for f in own]
+    assert not any(torch.equal(a, b) for a, b in zip(ours, own, strict=True))
+    with disabled(host):
+        assert all(torch.equal(a, b) for a, b in zip(host(x), own, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(eject(host)(x), own, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("hook", "leave feature_cls out"), ("getter", "keeps the network inside: give its .model")]
+)
+def test_features_in_another_form_have_no_stages(kind, reason):
+    host: Any = timm.create_model("resnet10t", features_only=True, feature_cls=kind)
+    with pytest.raises(SiteError, match=f"no site for a block placement: features_only with .*{reason}"):
+        inject(host, "sparta")
+
+
 def test_features_only_with_some_stages_says_how_many_there_are():
     host: Any = timm.create_model("resnet18_cifar", features_only=True, out_indices=(1, 2))
     assert len(inject(host, "sparta").sites) == 2

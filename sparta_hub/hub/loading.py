@@ -112,7 +112,7 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origi
         ArtifactError: ``load`` could not read what would be written, or figures of other weights are in the folder.
         SpecError: ``origin`` is none.
     """
-    if not isinstance(folder, str | PathLike):
+    if not isinstance(folder, str | PathLike) or folder == "":
         raise ArtifactError(f"folder is {short(folder)}; expected the name of a folder: save(model, 'my-set').")
     folder = Path(folder).expanduser()
     save_model(model, folder, with_host=with_host, origin=origin)

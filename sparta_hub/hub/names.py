@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparta_hub.artifacts import CONFIG, WEIGHTS, sha256_of
-from sparta_hub.errors import ArtifactError, NameNotFoundError, short
+from sparta_hub.errors import ArtifactError, HubError, NameNotFoundError, short
 from sparta_hub.hub.download import download
 from sparta_hub.zoo import bundled_folder, find_entry, registry
 
@@ -37,9 +37,25 @@ def parse_address(text: str) -> Address | None:
 
 def check_repo(text: str, what: str = "repository") -> None:
     """Raise ``NameNotFoundError`` unless ``text`` is ``org/name``, the name of a repository to write to."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     address = parse_address(text) if isinstance(text, str) else None
     if address is None or address.revision is not None:
         raise NameNotFoundError(f"{short(text)} is no name of a {what}; expected 'org/name'.")
+    try:
+        validate_repo_id(text)
+    except HFValidationError as error:
+        raise NameNotFoundError(f"{short(text)} is no name of a {what}; expected 'org/name'. {error}") from None
+
+
+def check_ref(text: str, what: str) -> None:
+    """Raise ``HubError`` unless ``text`` can be the name of a branch or tag that ``load`` then finds."""
+    address = parse_address(f"a/b@{text}") if isinstance(text, str) else None
+    if address is None or ".." in text or any(part.endswith((".", ".lock")) for part in text.split("/")):
+        raise HubError(
+            f"{what} is {short(text)}; expected a name such as v1: letters, digits, - and _, also . and / inside."
+        )
 
 
 def resolve(name: str | Path, *, with_host: bool = False, with_results: bool = False) -> Path:

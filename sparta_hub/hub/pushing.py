@@ -13,7 +13,7 @@ from sparta_hub.cards import plain_card
 from sparta_hub.errors import HubError
 from sparta_hub.hub.contents import check_artifact_folder, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
-from sparta_hub.hub.names import check_repo
+from sparta_hub.hub.names import check_ref, check_repo
 from sparta_hub.saving import save_model
 
 
@@ -71,6 +71,10 @@ def push_to_hub(
     check_repo(repo_id)
     if isinstance(tags, str):
         raise HubError(f"tags is {tags!r}; expected a list of tags: [{tags!r}].")
+    for tag in tags:
+        check_ref(tag, "A tag")
+    if revision is not None:
+        check_ref(revision, "revision")
     if create_pr and (revision or tags):
         raise HubError("A pull request goes to main and is no release: leave revision and tags out.")
     if isinstance(folder_or_model, nn.Module):

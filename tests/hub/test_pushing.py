@@ -222,11 +222,22 @@ def test_weights_may_look_like_a_secret_and_their_header_may_not():
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny", "acme/tiny@v1", "../x", "a/../b", "acme/..", "https://x.y/a/b", None, nn.Identity()]
-)
+    "name",
+    ["tiny", "acme/tiny@v1", "../x", "a/../b", "acme/..", "acme/a--b", "acme/a.git", "acme/a-", "https://x.y/a/b",
+     None, nn.Identity()],
+)  # fmt: skip
 def test_only_repositories_can_be_pushed_to(hub, artifact, name):
     with pytest.raises(NameNotFoundError, match="is no name of a repository; expected 'org/name'"):
         sparta_hub.push_to_hub(artifact, name)
+    assert not hub.log
+
+
+@pytest.mark.parametrize("name", ["", ".", "v 1", "a..b", "v1.", "a.lock/b", "-" * 201, "a//b", 1, "a@b"])
+def test_names_that_git_would_refuse_are_refused_before(hub, artifact, name):
+    with pytest.raises(HubError, match="A tag is .*; expected a name such as v1"):
+        sparta_hub.push_to_hub(artifact, REPO, tags=["v1", name], dry_run=True)
+    with pytest.raises(HubError, match="revision is .*; expected a name such as v1"):
+        sparta_hub.push_to_hub(artifact, REPO, revision=name, dry_run=True)
     assert not hub.log
 
 
