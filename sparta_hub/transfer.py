@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from sparta_hub.errors import ArtifactError
-from sparta_hub.evaluation import Accuracy, Gain, SeedGain, gain_cell, gains_over_seeds, read_gain
+from sparta_hub.evaluation import WORST_CASE, Accuracy, Gain, SeedGain, gain_cell, gains_over_seeds, read_gain
 
 Mode = Literal["frozen", "weights", "tuned", "joint", "relu"]
 IN_WORDS: Mapping[str, str] = {
@@ -79,13 +79,18 @@ def as_table(rows: Iterable[Transfer]) -> list[tuple[str, ...]]:
 
 
 def over_seeds(rows: Iterable[Transfer]) -> Iterator[tuple[Transfer, tuple[SeedGain, ...]]]:
-    """Networks that differ in their seed alone, by the first of them, with what they gain over ReLU in the mean."""
+    """Networks that differ in their seed alone, by the first of them, with what they gain over ReLU in the mean.
+
+    Worst cases are left out where they are not over the same attacks: their mean would be of different things.
+    """
     groups: dict[tuple[Any, ...], list[Transfer]] = {}
     for row in rows:
         place = (row.source, row.host, row.dataset, row.mode, row.recipe, row.epochs, row.threat, row.trained)
         groups.setdefault(place, []).append(row)
     for group in groups.values():
-        if found := gains_over_seeds({row.seed: row.gains for row in group if row.gains}):
+        alike = len({frozenset(row.accuracies) for row in group}) == 1
+        gains = {row.seed: [g for g in row.gains if alike or not g.attack.startswith(WORST_CASE)] for row in group}
+        if found := gains_over_seeds({seed: own for seed, own in gains.items() if own}):
             yield group[0], found
 
 

@@ -60,6 +60,22 @@ def test_networks_that_differ_in_their_seed_alone_have_a_mean_below_the_table():
     assert "in the mean of -1.5, -3.5." in lines
 
 
+def test_worst_cases_of_different_attacks_have_no_mean():
+    worst = "worst case of each image, Linf 8/255"
+    first, second = (
+        replace(
+            FROZEN, seed=seed, accuracies={**FROZEN.accuracies, worst: PGD},
+            gains=(*FROZEN.gains, Gain(worst, -1.0, -2.0, 0.0, 10, 20, 1000)),
+        )
+        for seed in (0, 1)
+    )  # fmt: skip
+    ((_, found),) = over_seeds([first, second])
+    assert [gain.attack for gain in found] == ["clean", "pgd", worst]
+    more = replace(second, accuracies={**second.accuracies, "apgd": PGD})
+    ((_, found),) = over_seeds([first, more])
+    assert [gain.attack for gain in found] == ["clean", "pgd"]
+
+
 def test_text_of_a_stranger_stays_in_its_cell():
     evil = rows()
     evil[0]["host"] = "a | b\n<script> [x](http://e)"

@@ -106,6 +106,18 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether another run is in ``folder`` just now."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # there is none
+        return False
+    try:
+        return _is_taken(handle)
+    finally:
+        os.close(handle)
+
+
 def _is_taken(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

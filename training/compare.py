@@ -27,7 +27,7 @@ from sparta_hub.data import load_images  # noqa: E402
 from sparta_hub.errors import answered  # noqa: E402
 from sparta_hub.evaluation import Speed, evaluate  # noqa: E402
 from sparta_hub.processes import leave_processes  # noqa: E402
-from training.checkpoints import alone_in, write_whole  # noqa: E402
+from training.checkpoints import alone_in, is_taken, write_whole  # noqa: E402
 from training.comparison import Comparison, Member, read_comparison, table  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.data import open_data  # noqa: E402
@@ -117,6 +117,9 @@ def compare(
 
     taken = list[TrainConfig]()
     for i, config in enumerate(configs, 1):
+        if is_taken(out / config.run_name):  # no waiting for each of many: its turn comes again below
+            taken.append(config)
+            continue
         tell(f"{config.run_name} ({i} of {len(configs)})")
         try:
             work_on(config)

@@ -28,10 +28,11 @@ from training.errors import CheckpointError, LossError
 from training.metrics import Log
 from training.parallel import World
 from training.records import RECORD, finish
+from training.schedules import gentler
 from training.settings import to_json
 from training.step import Parts, assemble, check_sees, convolutions_timed, length_of, train_step
 from training.stopping import USED_UP, Interrupted, Stop
-from training.validation import STEPS, Validation, aim, best_of, has_overfitted, measure
+from training.validation import STEPS, Validation, aim, best_of, has_overfitted, is_due, measure
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class _Run:
         self.parts: Parts = assemble(config, data.num_classes, world, compiled=options.compiled)
         self.progress, self.best = Progress(), dict[str, Tensor]()
         self.losses: list[Tensor] = []  # of the last steps, on the device
+        self.every = config.validate_every * self.length.per_epoch
         if (out / NAME).exists():
             found = read_checkpoint(out)
             found.refuse_other(out / NAME, to_json(config), data.identity)
@@ -138,7 +140,8 @@ class _Run:
         self.save()  # at once, so that a full disk is found before the work and not after it
         self.row_at = time.perf_counter()
         while True:
-            if self.validation_is_due() and (reason := self.validate()):
+            due = self.data.validation is not None and is_due(progress.step, progress.history, self.every, steps)
+            if due and (reason := self.validate()):
                 return self.stopped(reason)
             if progress.step == steps:
                 break
@@ -200,20 +203,10 @@ class _Run:
             self.progress.loss_count += 1
 
     def bad(self, what: str) -> LossError:
-        schedule, rises = self.config.schedule, ("one_cycle", "one_cycle_by_epoch", "cyclic")  # a warm-up of their own
-        warmer = "" if schedule.kind in rises else f" --set schedule.warmup={schedule.warmup + 1:g}"
         return LossError(
-            f"{what}; training has diverged. The last good checkpoint is {self.out / NAME}. Try a smaller learning "
-            f"rate{' or a longer warm-up' if warmer else ''}: --set lr={self.config.lr / 2:.4g}{warmer}, with another "
-            "--out."
+            f"{what}; training has diverged. The last good checkpoint is {self.out / NAME}. Try "
+            f"{gentler(self.config)}, with another --out."
         )
-
-    def validation_is_due(self) -> bool:
-        step, history = self.progress.step, self.progress.history
-        if self.data.validation is None or step == 0 or (history and history[-1].step == step):
-            return False
-        interval = self.config.validate_every * self.length.per_epoch
-        return step == self.length.steps or int(step / interval + 1e-9) > int((step - 1) / interval + 1e-9)
 
     def validate(self) -> str:
         """Measure, and keep the best weights; the reason to stop instead, if there is one."""

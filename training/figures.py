@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparta_hub.evaluation import Flags, Gain, Report, attacks_that_count, check_same_images, paired_gain
+from sparta_hub.evaluation import WORST_CASE, Flags, Gain, Report, attacks_that_count, check_same_images, paired_gain
 from sparta_hub.threat import ThreatModel
 from training.entries import EVALUATIONS, Entry, read_record
 from training.errors import ConfigError
-
-WORST = "worst case of each image"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def _worst(found: Sequence[Figure]) -> Figure:
     """Which images withstood all attacks of one threat."""
     flags = tuple(all(each) for each in zip(*(figure.flags for figure in found), strict=True))
     first, names = found[0], frozenset(figure.attack for figure in found)
-    return Figure(f"{WORST}, {first.threat}", flags, 0.0, first.report, first.threat, names)
+    return Figure(f"{WORST_CASE}, {first.threat}", flags, 0.0, first.report, first.threat, names)
 
 
 def gains_over(own: Sequence[Report], other: Sequence[Report], like: Sequence[Report] | None = None) -> list[Gain]:

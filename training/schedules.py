@@ -2,7 +2,7 @@
 
 import math
 
-from training.config import Schedule
+from training.config import Schedule, TrainConfig
 
 
 def factor(schedule: Schedule, step: int, steps: int, steps_per_epoch: float) -> float:
@@ -68,3 +68,12 @@ def momentum_dip(schedule: Schedule, step: int, steps: int, steps_per_epoch: flo
 def epsilon_factor(warmup: float, step: int, steps_per_epoch: float) -> float:
     """What ε is multiplied with: it grows linearly over the first ``warmup`` epochs."""
     return min(1.0, (step + 1) / (warmup * steps_per_epoch)) if warmup else 1.0
+
+
+def gentler(config: TrainConfig) -> str:
+    """What may help a run that has diverged, in words, with what to type."""
+    schedule = config.schedule
+    rate = f"--set lr={config.lr / 2:.4g}"
+    if schedule.kind in ("one_cycle", "one_cycle_by_epoch", "cyclic"):  # they rise slowly anyway
+        return f"a smaller learning rate: {rate}"
+    return f"a smaller learning rate or a longer warm-up: {rate} --set schedule.warmup={schedule.warmup + 1:g}"

@@ -36,6 +36,13 @@ class Validation:
     pgd: float
 
 
+def is_due(step: int, history: Sequence[Validation], every: float, steps: int) -> bool:
+    """Whether a measurement comes after this step: after whole intervals of ``every`` steps, at the end, and once."""
+    if step == 0 or (history and history[-1].step == step):
+        return False
+    return step == steps or int(step / every + 1e-9) > int((step - 1) / every + 1e-9)
+
+
 def measure(model: nn.Module, images: Images, threat: ThreatModel) -> tuple[float, float]:
     """Clean and PGD-10 accuracy in percent; the starts of the attack are the same at every call."""
     report = evaluate(model, images, [Attack("pgd", pgd, threat, {"steps": STEPS})], batch_size=BATCH, seed=0)

@@ -6,11 +6,12 @@ from sparta_hub.evaluation._choice import SAMPLE
 from sparta_hub.evaluation._evaluate import evaluate
 from sparta_hub.evaluation._gain import Gain, check_same_images, gain_cell, gains, paired_gain, read_gain
 from sparta_hub.evaluation._outcome import Argument, AttackSettings, Flags, Speed, attack_name
-from sparta_hub.evaluation._report import Accuracy, Report, attacks_that_count
+from sparta_hub.evaluation._report import WORST_CASE, Accuracy, Report, attacks_that_count
 from sparta_hub.evaluation._seeds import SeedGain, gains_over_seeds, mean_over_seeds
 
 __all__ = [
     "SAMPLE",
+    "WORST_CASE",
     "Accuracy",
     "Argument",
     "Attack",

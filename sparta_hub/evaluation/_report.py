@@ -18,6 +18,8 @@ from sparta_hub.records import FORMAT_VERSION, check_format, read_object
 
 FORMAT = "sparta-hub evaluation"
 
+WORST_CASE = "worst case of each image"  # how figures of it are called, before the threat model
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -80,7 +82,7 @@ class Report:
     def worst_case_name(self) -> str:
         """What the worst case is called, with the threat models it is over where they differ."""
         threats = list(dict.fromkeys(str(settings.threat) for settings in self.protocol.attacks))
-        return "worst case of each image" + (f", over {' and '.join(threats)}" if len(threats) > 1 else "")
+        return WORST_CASE + (f", over {' and '.join(threats)}" if len(threats) > 1 else "")
 
     @property
     def outside(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -104,6 +105,24 @@ def test_a_run_that_another_process_is_at_is_left_to_it(arrays, monkeypatch):
         found, lacking = compare(CONFIGS[:3], arrays / "shared", measuring=MEASURING)
     assert [(one.config.name, one.config.seed) for one in found] == [("relu", 0), ("relu", 1)]
     assert lacking == {"silu-seed0": f"Another run is in {taken}. Wait for its end, or give another --out."}
+
+
+def test_the_wait_for_others_comes_once_at_the_end(arrays, monkeypatch):
+    monkeypatch.setattr("training.checkpoints.PATIENCE", 2.0)
+    out, order = arrays / "shared2", []
+    configs = [recipe("elu", seed=seed) for seed in range(3)] + [recipe("softplus")]
+    with ExitStack() as other:
+        for config in configs[:3]:
+            other.enter_context(alone_in(out / config.run_name))
+
+        def tell(line):
+            order.append(line)
+            other.close()  # when work begins, the others end
+
+        began = time.monotonic()
+        compare(configs, out, measuring=MEASURING, stop=Stop(deadline=0.0), tell=tell)
+        assert time.monotonic() - began < 2
+    assert order == ["softplus-seed0 (4 of 4)"]
 
 
 def test_what_another_process_has_finished_by_the_end_is_there(arrays, monkeypatch):

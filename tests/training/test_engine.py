@@ -20,16 +20,16 @@ from sparta_hub.surgery import state_of
 from tests.training.conftest import noise
 from training import engine, records
 from training.artifact import trained_network
-from training.checkpoints import Progress, read_checkpoint, write_checkpoint
+from training.checkpoints import read_checkpoint, write_checkpoint
 from training.config import Schedule, TrainConfig
 from training.data import in_memory
 from training.engine import Options, train
 from training.errors import CheckpointError, ConfigError, LossError
 from training.models import make_model
 from training.parallel import World
-from training.step import Length, assemble, length_of
+from training.step import assemble, length_of
 from training.stopping import Stop
-from training.validation import Validation
+from training.validation import Validation, is_due
 
 OFTEN = Options(log_every=2, checkpoint_seconds=0)
 
@@ -418,19 +418,11 @@ def test_the_speed_of_training_leaves_out_the_time_of_a_validation(tiny, tmp_pat
     ],
 )
 def test_validations_come_after_whole_intervals_of_any_length_and_once(every, per_epoch, steps, due):
-    run: Any = SimpleNamespace(
-        config=SimpleNamespace(validate_every=every), data=SimpleNamespace(validation=noise(1)),
-        length=Length(steps, per_epoch), progress=Progress(),
-    )  # fmt: skip
-    found = []
+    history = []
     for step in range(steps + 1):
-        run.progress.step = step
-        while engine._Run.validation_is_due(run):
-            found.append(step)
-            run.progress.history.append(Validation(step, step / per_epoch, 0, 0, 0))
-    assert found == due
-    run.data.validation, run.progress.history = None, []
-    assert not engine._Run.validation_is_due(run)
+        while is_due(step, history, every * per_epoch, steps):
+            history.append(Validation(step, step / per_epoch, 0, 0, 0))
+    assert [found.step for found in history] == due
 
 
 def test_the_rate_that_is_logged_is_the_one_of_the_schedule(tiny, tmp_path, monkeypatch):
