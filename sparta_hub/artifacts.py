@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparta_hub.activations import build
 from sparta_hub.errors import ArtifactError, short
-from sparta_hub.matching import build_modules
+from sparta_hub.matching import build_modules, check_floats
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, HostSpec
 
 CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "activations.safetensors", "results.json", "README.md"
@@ -97,12 +97,19 @@ def read_host(artifact: Artifact) -> dict[str, Tensor]:
     """Read the trained host's weights (its own state-dict names) from the shards, as float32.
 
     Raises:
-        ArtifactError: a shard is missing or damaged.
+        ArtifactError: a shard is missing or damaged, has a tensor of another shard, or values that no network has.
     """
     tensors: dict[str, Tensor] = {}
     for name in host_files(artifact.config):
         check_file(artifact.folder / name, artifact.config.files[name])
-        tensors |= read_tensors(artifact.folder / name)
+        shard = read_tensors(artifact.folder / name)
+        if twice := sorted(tensors.keys() & shard.keys()):
+            raise ArtifactError(f"{artifact.folder / name} has {short(twice[0])}, which another file has already.")
+        tensors |= shard
+    for key, tensor in tensors.items():
+        check_floats(key, tensor)
+        if key.endswith("running_var") and (tensor < 0).any():
+            raise ArtifactError(f"{key} holds a variance below 0: these weights are damaged, do not use them.")
     return {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
 
 
@@ -132,13 +139,18 @@ def check_host(host: HostSpec, state: Mapping[str, Tensor]) -> None:
     from sparta_hub.hosts import host_on_meta
 
     own = host_on_meta(host.name, host.num_classes).state_dict()
-    different = sorted(own.keys() ^ state.keys()) or [key for key in own if own[key].shape != state[key].shape]
+    different = sorted(own.keys() ^ state.keys()) or [key for key in own if _kind(own[key]) != _kind(state[key])]
     if different:
-        seen = [str(tuple(t[different[0]].shape)) if different[0] in t else "missing" for t in (state, own)]
+        seen = [_kind(t[different[0]]) if different[0] in t else "missing" for t in (state, own)]
         raise ArtifactError(
             f"The host weights are not those of {host.name} with {host.num_classes} classes: {short(different[0])} is "
             f"{seen[0]}, and {seen[1]} in that network; {len(different)} tensors differ."
         )
+
+
+def _kind(tensor: Tensor) -> str:
+    """What has to be alike, in words: the shape, and the type of whole numbers; floats may have half the precision."""
+    return str(tuple(tensor.shape)) + ("" if tensor.is_floating_point() else f" of {tensor.dtype}")
 
 
 def sha256_of(path: Path) -> str:

@@ -11,6 +11,8 @@ from sparta_hub.placement import Site, block_of
 from sparta_hub.site_search import sites
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
+PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def match_sites(spec: ActivationSpec, host: nn.Module) -> tuple[Site, ...]:
     """Find the host's sites for ``spec``, in its order; ``last`` pairs stages, whatever number the block has."""
@@ -71,6 +73,16 @@ def site_names(known: Sequence[Site] | Sequence[SiteSpec]) -> str:
     return f"sites {', '.join(names)}" if len(names) <= 40 else f"{len(names)} sites, {', '.join(names[:5])}, ..."
 
 
+def check_floats(key: str, tensor: Tensor) -> None:
+    """Raise ``ArtifactError`` for a number that is none, or of a precision (8 bits) that does not tell such apart."""
+    if not tensor.is_floating_point():
+        return
+    if tensor.dtype not in PRECISIONS:
+        raise ArtifactError(f"{key} is {tensor.dtype}; expected one of {', '.join(map(str, PRECISIONS))}.")
+    if not tensor.isfinite().all():
+        raise ArtifactError(f"{key} holds NaN or infinite values: these weights are damaged, do not use them.")
+
+
 def _stage(site: Site | SiteSpec) -> int | None:
     block = block_of(site.name)
     return block[0] if block else None
@@ -92,5 +104,4 @@ def _compare(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Non
                 f"{key} is {seen.dtype} {short(tuple(seen.shape))}; this spec needs {tensor.dtype} "
                 f"{tuple(tensor.shape)}."
             )
-        if seen.is_floating_point() and not seen.isfinite().all():
-            raise ArtifactError(f"{key} holds NaN or infinite values: these weights are damaged, do not use them.")
+        check_floats(key, seen)

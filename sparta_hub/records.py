@@ -1,6 +1,7 @@
 """Files written whole and JSON read strictly, as records of measurements are, and other things too."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -29,13 +30,21 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_whole(path: Path, blob: bytes) -> None:
     """Write a file such that whoever reads it finds the old one or the new one, whole."""
-    part = path.with_name(f".{path.name}.part")
+    write_together(path.parent, {path.name: blob})
+
+
+def write_together(folder: Path, blobs: Mapping[str, bytes]) -> None:
+    """Write files, in this order, such that a full disk leaves the old ones, all of them."""
+    parts = {name: folder / f".{name}.{os.getpid()}.part" for name in blobs}  # another process may write the same ones
     try:
-        part.write_bytes(blob)
-        part.replace(path)
+        for name, blob in blobs.items():
+            parts[name].write_bytes(blob)
+        for name, part in parts.items():
+            part.replace(folder / name)
     except OSError:  # a full disk, which half a file would fill further
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
         raise
 
 

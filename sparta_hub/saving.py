@@ -17,7 +17,7 @@ from sparta_hub.artifacts import CARD, CONFIG, RESULTS, WEIGHTS, check_host, hos
 from sparta_hub.errors import ArtifactError, SpartaError, SpecError, short
 from sparta_hub.injected import InjectedActivation
 from sparta_hub.matching import build_modules
-from sparta_hub.records import write_whole
+from sparta_hub.records import write_together
 from sparta_hub.site_search import image_shape, uncompiled
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, HostSpec, Origin
 from sparta_hub.surgery import eject, spec_of, state_of
@@ -73,8 +73,7 @@ def save_model(
         config = replace(config, host=host)
     config, stale = _replacing(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, blob in {**blobs, CONFIG: to_json_bytes(config.to_json())}.items():
-        write_whole(folder / name, blob)
+    write_together(folder, {**blobs, CONFIG: to_json_bytes(config.to_json())})
     for name in stale:
         (folder / name).unlink(missing_ok=True)
     return config
@@ -195,27 +194,40 @@ def _replacing(folder: Path, config: ArtifactConfig) -> tuple[ArtifactConfig, li
     """
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{folder} is a file; expected a folder, or the name of a new one.")
+    if (folder / CONFIG).is_symlink():
+        raise ArtifactError(
+            f"{folder} is the Hub's cache, where a commit has to stay what it is; save into a folder of your own."
+        )
     if not (folder / CONFIG).is_file():
+        if taken := [name for name in (WEIGHTS, RESULTS) if (folder / name).exists()]:
+            raise ArtifactError(
+                f"{folder} holds {taken[0]} and no {CONFIG}, so it is not known what that is. Save into another "
+                "folder, or remove it first; nothing was written."
+            )
         return config, []
     try:
         old = read_config(folder)
-    except SpartaError:
-        old = None
-    if old and (old.activation, _weights(old)) == (config.activation, _weights(config)):
+    except SpartaError as error:
+        raise ArtifactError(
+            f"{folder} holds a {CONFIG} that this version does not read, so it is not known what would be lost. Save "
+            f"into another folder, or remove it first; nothing was written. {error}"
+        ) from error
+    host, before = ({name: c.files[name] for name in host_files(c)} for c in (config, old))
+    if not all((folder / name).is_file() for name in before):
+        before = {}
+    same = old.activation == config.activation and old.files.get(WEIGHTS) == config.files[WEIGHTS]
+    if same and (not host or not before or host == before):
         kept = {RESULTS: old.files[RESULTS]} if RESULTS in old.files and (folder / RESULTS).is_file() else {}
-        return replace(config, files={**kept, **config.files}), []
+        if before and not host:  # the network that these activations were trained in
+            config = replace(config, host=old.host)
+        return replace(config, files={**before, **kept, **config.files}), []
     left = [name for name in (RESULTS, CARD) if name not in config.files and (folder / name).exists()]
     if left:
         raise ArtifactError(
             f"{folder} holds {' and '.join(left)} of other weights, which would be read as those of these. Save into "
             f"another folder, or remove {'it' if len(left) == 1 else 'them'} first; nothing was written."
         )
-    return config, [name for name in host_files(old) if name not in config.files] if old else []
-
-
-def _weights(config: ArtifactConfig) -> dict[str, str]:
-    """Sha256 of the files that hold weights."""
-    return {name: digest for name, digest in config.files.items() if name != RESULTS}
+    return config, [name for name in host_files(old) if name not in config.files]
 
 
 def _host_shards(state: Mapping[str, Tensor]) -> dict[str, bytes]:

@@ -206,8 +206,8 @@ def _read(cls: type[Any], value: Any, what: str) -> dict[str, Any]:
 
 
 def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str) or len(value) > 200:
-        raise SpecError(f"{name} is {short(value)}; expected a short text.")
+    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
+        raise SpecError(f"{name} is {short(value)}; expected a short text, in one line.")
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -1,7 +1,9 @@
 import json
 import resource
+import shutil
 import struct
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -614,3 +616,106 @@ def test_a_network_is_saved_whole_whatever_the_default_dtype(artifact, tmp_path)
     finally:
         torch.set_default_dtype(torch.float32)
     assert sparta_hub.info(tmp_path / "again").has_host
+
+
+def replace_host(folder, tensors, name="model.safetensors"):
+    save_file(tensors, folder / name, metadata={"format": "pt"})
+    edit_config(folder, lambda config: config["files"].update({name: sha256_of(folder / name)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {k: v * float("nan") if v.is_floating_point() else v for k, v in t.items()}, "holds NaN or"),
+        (lambda t: {k: -v - 1 if k.endswith("running_var") else v for k, v in t.items()}, "holds a variance below 0"),
+        (lambda t: {k: v.to(torch.int8) for k, v in t.items()}, r"of torch.int8, and \(.*\) in that network"),
+        (lambda t: {k: v.to(torch.float8_e4m3fn) if v.is_floating_point() else v for k, v in t.items()},
+         "is torch.float8_e4m3fn; expected one of torch.float16, torch.bfloat16"),
+    ],
+    ids=["nan", "variance", "int8", "float8"],
+)  # fmt: skip
+def test_damaged_weights_of_the_network_are_refused(copied, change, message):
+    replace_host(copied, change(load_file(copied / "model.safetensors")))
+    with pytest.raises(ArtifactError, match=message):
+        sparta_hub.load(copied)
+    with pytest.raises(ArtifactError, match=message):
+        sparta_hub.push_to_hub(copied, "acme/tiny", dry_run=True)
+
+
+def test_a_second_file_does_not_overwrite_the_first(copied):
+    tensor = torch.zeros_like(load_file(copied / "model.safetensors")["fc.weight"])
+    replace_host(copied, {"fc.weight": tensor}, "model2.safetensors")
+    with pytest.raises(ArtifactError, match="model2.safetensors has 'fc.weight', which another file has already"):
+        sparta_hub.load(copied)
+
+
+def test_eight_bits_are_too_few(copied):
+    tensors = load_file(copied / "activations.safetensors")
+    key = next(key for key, t in tensors.items() if t.is_floating_point())
+    replace_weights(copied, {**tensors, key: tensors[key].to(torch.float8_e5m2)})
+    with pytest.raises(ArtifactError, match="is torch.float8_e5m2; expected one of torch.float16"):
+        sparta_hub.info(copied)
+
+
+def test_what_is_not_known_is_not_overwritten(tmp_path, artifact):
+    host = injected_host()
+    for name, text, message in (
+        ("config.json", '{"model_type": "bert"}', "holds a config.json that this version does not read"),
+        ("activations.safetensors", "x", "holds activations.safetensors and no config.json"),
+        ("results.json", "{}", "holds results.json and no config.json"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text(text)
+        with pytest.raises(ArtifactError, match=message):
+            sparta_hub.save(host, folder)
+        assert files(folder) == {name: text.encode()}
+    newer = tmp_path / "newer"
+    shutil.copytree(artifact, newer)
+    edit_config(newer, lambda config: config.update(format_version=2))
+    before = files(newer)
+    with pytest.raises(ArtifactError, match="that this version does not read"):
+        sparta_hub.save(host, newer)
+    assert files(newer) == before
+
+
+def test_the_network_stays_with_its_activations(artifact, copied):
+    before = files(copied)
+    sparta_hub.save(sparta_hub.load(artifact, frozen=True), copied)
+    assert files(copied) == before
+    (copied / "README.md").write_text("a card")
+    sparta_hub.save(sparta_hub.load(artifact), copied, with_host=True)
+    assert files(copied) == {**before, "README.md": b"a card"}
+
+
+def test_a_network_may_join_its_activations(artifact, tmp_path):
+    model = sparta_hub.load(artifact)
+    sparta_hub.save(model, tmp_path / "set")
+    (tmp_path / "set" / "README.md").write_text("a card")
+    sparta_hub.save(model, tmp_path / "set", with_host=True)
+    assert sparta_hub.load(tmp_path / "set").get_parameter("fc.weight").equal(model.get_parameter("fc.weight"))
+
+
+def test_the_cache_of_the_hub_is_not_saved_into(artifact, tmp_path):
+    (tmp_path / "snapshot").mkdir()
+    for path in artifact.iterdir():
+        (tmp_path / "snapshot" / path.name).symlink_to(path)
+    before = files(artifact)
+    with pytest.raises(ArtifactError, match="is the Hub's cache, where a commit has to stay what it is"):
+        sparta_hub.save(injected_host(), tmp_path / "snapshot")
+    assert files(artifact) == before
+
+
+def test_a_full_disk_leaves_the_old_set_whole(artifact, copied, monkeypatch):
+    before, write, done = files(copied), Path.write_bytes, []
+
+    def full(path, blob):
+        done.append(path)
+        if len(done) == 2:
+            raise OSError(28, "No space left on device")
+        return write(path, blob)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        sparta_hub.save(injected_host(), copied)
+    assert files(copied) == before

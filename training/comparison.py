@@ -7,11 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from sparta_hub.errors import ReportError
-from sparta_hub.evaluation import Accuracy, Gain, Report, SeedGain, gain_cell, gains, gains_over_seeds
+from sparta_hub.evaluation import Accuracy, Gain, Report, SeedGain, figures, gain_cell, gains, gains_over_seeds
 from training.config import TrainConfig
 from training.entries import RECORDS, read_record
 from training.errors import ConfigError
-from training.figures import figures, gains_over
+from training.figures import gains_over
 from training.settings import differences, to_json, trained
 from training.twins import Place
 

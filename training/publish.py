@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sparta_hub.artifacts import CARD, RESULTS
 from sparta_hub.cli.options import at_home
@@ -90,12 +91,15 @@ def publish(
         check_twin(name, Place.of(*trained(found.record), found.weights), network_of(root, beside[0]))
     check_evaluation(root, config, count=count, attacks=attacks, device=device, beside=beside)
     giver = check_giver(config, model)
+    with TemporaryDirectory() as fresh:  # an earlier publication stays whole while this one is measured
+        save_model(model, Path(fresh), with_host=with_host)
+        measured = load(fresh) if with_host else model
+    kept = evaluation_of(root, measured, config, count=count, name=name, attacks=attacks,
+                         device=device, speed=speed, sample=sample, out=out)  # fmt: skip
     folder = root / "model_cards" / name
-    for old in (RESULTS, CARD):  # of an earlier publication: both are written anew below
+    for old in (RESULTS, CARD):  # both are written anew below
         (folder / old).unlink(missing_ok=True)
     save_model(model, folder, with_host=with_host)
-    kept = evaluation_of(root, load(folder) if with_host else model, config, count=count, name=name, attacks=attacks,
-                         device=device, speed=speed, sample=sample, out=out)  # fmt: skip
     training = keep(found.record, root / RECORDS, name=config.run_name).name
     write_entry(root, Entry(name, training, (kept,), found.weights, remark=remark, comparison=comparison, twin=twin,
                             overhead=overhead, giver_sha256=giver))  # fmt: skip

@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from sparta_hub.diagnostics import QUICK, Diagnosis
-from sparta_hub.evaluation import Accuracy, Gain, Report, SeedGain, attacks_that_count, gains_over_seeds
+from sparta_hub.evaluation import (
+    Accuracy,
+    Figure,
+    Gain,
+    Report,
+    SeedGain,
+    attacks_that_count,
+    figures,
+    gains_over_seeds,
+)
 from sparta_hub.hosts import create_host
 from training.config import TrainConfig
 from training.entries import DIAGNOSES, RECORDS, Entry, read_record
 from training.errors import ConfigError
-from training.figures import Figure, figures, reports_of
+from training.figures import reports_of
 from training.settings import trained
 from training.twins import gains_by_seed
 

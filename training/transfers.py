@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import get_args
 
 from sparta_hub.artifacts import WEIGHTS
-from sparta_hub.evaluation import Accuracy
+from sparta_hub.evaluation import Accuracy, figures
 from sparta_hub.transfer import Mode, Transfer
 from sparta_hub.zoo import read_registry
-from training.figures import figures, gains_over, reports_of
+from training.figures import gains_over, reports_of
 from training.results import copies_of
 from training.twins import Network, Place, networks
 

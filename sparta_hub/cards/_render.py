@@ -50,7 +50,8 @@ def plain_card(repo: str, config: ArtifactConfig, *, values: int) -> str:
         values=f"{values:,}",
         install=INSTALL,
         sites=", ".join(text(site.name) for site in spec.sites[:40]),
-        host=code(origin.host) if origin else "resnet18",
+        into=f'"{code(origin.host)}", num_classes=10' if origin else "network",
+        before="" if origin else "\nnetwork = ...  # a timm network that `sparta-hub check` accepts\n",
         where=f"{text(origin.host)} on {text(origin.dataset)}, {text(origin.threat)}" if origin else "no known way",
     )
     data = ModelCardData(

@@ -154,8 +154,8 @@ activations at $sites.
 
 ```python
 import sparta_hub
-
-model = sparta_hub.load("$repo", model="$host", num_classes=10, frozen=True)
+$before
+model = sparta_hub.load("$repo", model=$into, frozen=True)
 ```
 
 $install

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,12 @@ def list_command(hub: bool, author: str | None, as_json: bool) -> None:
         click.echo(json.dumps(names, indent=2) if as_json else "\n".join(names) or "Nothing yet.")
         return
     from sparta_hub.activations import FAMILIES
+    from sparta_hub.zoo import bundled_folder
 
     if author is not None:
         raise click.UsageError("--author goes with --hub.")
-    found = [info(name) for name in list_models()]
+    # not by the bare name: a folder that is called so here would be found first
+    found = [replace(info(bundled_folder(name) or name), name=name) for name in list_models()]
     if as_json:
         rows = [_info_row(i) for i in found]
         click.echo(json.dumps({"models": rows, "families": {k: f.source for k, f in FAMILIES.items()}}, indent=2))

@@ -12,6 +12,7 @@ from sparta_hub.artifacts import (
     RESULTS,
     WEIGHTS,
     Artifact,
+    check_host,
     host_files,
     read_artifact,
     read_config,
@@ -78,7 +79,9 @@ def check_artifact_folder(folder: Path) -> Artifact:
     for state in verify_files(folder):
         if state.state != "ok":
             raise ArtifactError(f"{folder / state.name} is {state.state}; save the artifact again, whole.")
-    read_host(artifact)
+    state, host = read_host(artifact), artifact.config.trained_host
+    if state and host:
+        check_host(host, state)
     read_results(folder, artifact.config)
     known = {CONFIG, CARD, "LICENSE", *artifact.config.files}
     check_files(folder, [p for p in sorted(folder.rglob("*")) if not p.is_dir()], known, {".png"})

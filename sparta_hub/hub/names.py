@@ -52,7 +52,8 @@ def check_repo(text: str, what: str = "repository") -> None:
 def check_ref(text: str, what: str) -> None:
     """Raise ``HubError`` unless ``text`` can be the name of a branch or tag that ``load`` then finds."""
     address = parse_address(f"a/b@{text}") if isinstance(text, str) else None
-    if address is None or ".." in text or any(part.endswith((".", ".lock")) for part in text.split("/")):
+    lost = address is None or ".." in text or any(part.endswith((".", ".lock")) for part in text.split("/"))
+    if lost or re.fullmatch(r"[0-9a-f]{40}", text):  # which would be read as a commit
         raise HubError(
             f"{what} is {short(text)}; expected a name such as v1: letters, digits, - and _, also . and / inside."
         )

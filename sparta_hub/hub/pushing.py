@@ -3,17 +3,20 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from sparta_hub import __version__
-from sparta_hub.artifacts import CARD, RESULTS, Artifact
+from sparta_hub.artifacts import CARD, Artifact
 from sparta_hub.cards import plain_card
-from sparta_hub.errors import HubError
+from sparta_hub.errors import HubError, short
 from sparta_hub.hub.contents import check_artifact_folder, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
 from sparta_hub.hub.names import check_ref, check_repo
+from sparta_hub.hub.occupied import is_ours, refuse_others, refuse_public
 from sparta_hub.saving import save_model
 
 
@@ -73,8 +76,14 @@ def push_to_hub(
         raise HubError(f"tags is {tags!r}; expected a list of tags: [{tags!r}].")
     for tag in tags:
         check_ref(tag, "A tag")
+        if tag == "main":
+            raise HubError("A tag is 'main', which is the branch that load reads where no revision is given.")
     if revision is not None:
         check_ref(revision, "revision")
+    if not isinstance(folder_or_model, str | PathLike | nn.Module):
+        raise HubError(
+            f"Got {short(folder_or_model)}; expected an artifact folder, or a network with an activation set."
+        )
     if create_pr and (revision or tags):
         raise HubError("A pull request goes to main and is no release: leave revision and tags out.")
     if isinstance(folder_or_model, nn.Module):
@@ -91,7 +100,7 @@ def push_to_hub(
     if dry_run:
         return planned
     try:
-        return _send(planned, blobs, private, revision, create_pr, tags, token)
+        return _send(planned, blobs, private, revision, create_pr, [*dict.fromkeys(tags)], token)
     except failures() as error:
         raise explain(error, repo_id, revision, doing="pushed") from None
 
@@ -142,11 +151,18 @@ def _send(
     api, repo = hf.HfApi(token=token, library_name="sparta-hub", library_version=__version__), planned.repo
     if not create_pr:
         api.create_repo(repo, private=private, exist_ok=True)
-        if revision and revision != "main":
-            api.create_branch(repo, branch=revision, exist_ok=True)
-    taken = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags} if tags else {}
+        refuse_public(api, repo, private)
+        refuse_others(repo, api.list_repo_files(repo))
+    taken = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags} if tags or revision else {}
+    if revision in taken:
+        raise HubError(
+            f"revision is {revision!r}, which is a tag of {repo}, and tags do not move; choose another name."
+        )
+    if not create_pr and revision and revision != "main":
+        api.create_branch(repo, branch=revision, exist_ok=True)
     there = api.list_repo_files(repo, revision=revision)
-    stale = [name for name in there if name not in blobs and (name.endswith(".safetensors") or name == RESULTS)]
+    refuse_others(repo, there)
+    stale = [name for name in there if name not in blobs and is_ours(name)]
     before = api.model_info(repo, revision=revision).sha
     if moved := [tag for tag in tags if taken.get(tag, before) != before]:
         raise HubError(
@@ -166,7 +182,17 @@ def _send(
     )
     for tag in tags:
         if tag not in taken:
-            api.create_tag(repo, tag=tag, revision=commit.oid)
+            _tag(api, repo, tag, commit.oid)
         elif taken[tag] != commit.oid:  # it stood at what this commit has just replaced
             raise HubError(f"Pushed as commit {commit.oid}, but the tag {tag} stays at {taken[tag]}; choose another.")
     return Pushed(repo, planned.files, planned.message, commit.oid, commit.pr_url or commit.commit_url)
+
+
+def _tag(api: Any, repo: str, tag: str, commit: str) -> None:
+    try:
+        api.create_tag(repo, tag=tag, revision=commit)
+    except failures() as error:
+        raise HubError(
+            f"Pushed as commit {commit}, but without the tag {tag}: {explain(error, repo, tag, doing='tagged')} Push "
+            "again for it: nothing is sent twice."
+        ) from None

@@ -1,11 +1,12 @@
 """``results.json``: the figures of an artifact, shown only if they are the ones its config lists."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sparta_hub.artifacts import RESULTS, check_file, read_json
-from sparta_hub.errors import ArtifactError, short
-from sparta_hub.evaluation import read_gain
+from sparta_hub.errors import ArtifactError, SpartaError, short
+from sparta_hub.evaluation import Accuracy, Report, figures, read_gain
 from sparta_hub.spec import ArtifactConfig
 from sparta_hub.transfer import read_transfers
 
@@ -27,7 +28,7 @@ def read_results(folder: Path, config: ArtifactConfig) -> dict[str, Any]:
     value = read_json(path)
     try:
         _check(value)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError, SpartaError) as error:
         raise ArtifactError(
             f"{path} cannot be read ({type(error).__name__}: {error}); expected figures as sparta-hub writes them. "
             "Those who published it have to save it again."
@@ -44,11 +45,29 @@ def _check(value: Any) -> None:
     for row in value.get("evaluation", ()):
         for key, kind in _ROW.items():
             _of(kind, row[key], key)
+        if not 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 100 or row["images"] < 1:
+            raise ValueError(f"{short(row['attack'])} has {short([row[key] for key in _ROW][1:])}, which cannot be")
+        if not row["attack"].isprintable():
+            raise ValueError(f"attack is {short(row['attack'])}, which no terminal shows as it is")
+    if value.get("reports"):
+        _check_rows(value.get("evaluation", ()), [Report.from_json(report) for report in value["reports"]])
     for row in value.get("gains", ()):
         read_gain(row)
     read_transfers(value.get("transfers", ()))
 
 
+def _check_rows(rows: Sequence[Mapping[str, Any]], reports: Sequence[Report]) -> None:
+    """What is shown has to be what the flags of every image say, which are what ``verify`` measures again."""
+    measured = {figure.attack: Accuracy.of(figure.flags) for figure in figures(reports)}
+    for row in rows:
+        found, shown = measured.get(row["attack"]), (row["accuracy"], row["low"], row["high"], row["images"])
+        if found is None or shown != (found.percent, found.low, found.high, found.images):
+            raise ValueError(
+                f"{short(row['attack'])} is shown as {row['accuracy']} % on {row['images']} images, and its reports "
+                f"have {f'{found.percent} % on {found.images}' if found else 'no such attack'}"
+            )
+
+
 def _of(kind: Any, value: Any, key: str) -> None:
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"{key} is {short(value)}")

@@ -11,6 +11,7 @@ from sparta_hub.errors import HubError
 from sparta_hub.hub.contents import check_files, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
 from sparta_hub.hub.names import check_repo
+from sparta_hub.hub.occupied import refuse_another_space, refuse_public
 from sparta_hub.hub.pushing import Pushed
 
 STATIC = "static"  # folder inside a Space's folder: index.html and pictures, for accounts without compute
@@ -66,7 +67,10 @@ def _send(planned: Pushed, blobs: Mapping[str, bytes], sdk: str, private: bool |
 
     api = hf.HfApi(token=token)
     api.create_repo(planned.repo, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
-    there = api.list_repo_files(planned.repo, repo_type="space")
+    refuse_public(api, planned.repo, private, "space")
+    before = api.space_info(planned.repo).sha
+    there = api.list_repo_files(planned.repo, repo_type="space", revision=before)
+    refuse_another_space(api, planned.repo, there, before, blobs["README.md"])
     stale = [name for name in there if name not in blobs and name != ".gitattributes"]
     commit = api.create_commit(
         planned.repo,
@@ -76,6 +80,7 @@ def _send(planned: Pushed, blobs: Mapping[str, bytes], sdk: str, private: bool |
         ],
         repo_type="space",
         commit_message=planned.message,
+        parent_commit=before,  # somebody else's commit in between is an error, not overwritten
     )
     return replace(planned, commit=commit.oid, url=commit.commit_url)
 

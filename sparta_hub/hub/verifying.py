@@ -94,11 +94,12 @@ def verify(
         chosen = sorted(i for other, i in counting if other is report)
         if not chosen and protocol.attacks:
             continue
+        run = [*range(max(chosen) + 1)] if protocol.cascade and chosen else chosen  # flags there are after all before
         count = min(limit or protocol.images, protocol.images)
         again = evaluate(
             model,
             _same_images(report, size),
-            [_attack(protocol.attacks[i]) for i in chosen],
+            [_attack(protocol.attacks[i]) for i in run],
             batch_size=protocol.batch_size,
             seed=protocol.seed,
             limit=count,
@@ -108,9 +109,14 @@ def verify(
             name=str(name),
         )
         verdicts["clean"] = _compared("clean", report.outcome.correct[:count], again.outcome.correct)
-        for k, i in enumerate(chosen):
+        for i in chosen:
             words = protocol.attacks[i].words
-            verdicts[words] = _compared(words, report.robust_flags(i)[:count], again.robust_flags(k))
+            verdicts[words] = _compared(words, report.robust_flags(i)[:count], again.robust_flags(run.index(i)))
+    if not verdicts:
+        raise AttackError(
+            f"{name} was measured with {', '.join(known)} alone, which takes hours and is measured again only where it "
+            f"is asked for: attacks=[{known[0]!r}], or --attack {known[0]} in the shell."
+        )
     return tuple(verdicts.values())
 
 

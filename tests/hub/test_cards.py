@@ -51,11 +51,12 @@ def shape(card):
 def test_a_card_keeps_its_shape_whatever_its_values_say(text):
     plain, evil = (
         render_card("n", config("x"), results("x"), values=1),
-        render_card("n", config(text), results(text), values=1),
+        render_card("n", config(" ".join(text.split())), results(text), values=1),
     )
     assert shape(evil) == shape(plain)
-    assert shape(plain_card("a/b", config(text), values=1)) == shape(plain_card("a/b", config("x"), values=1))
-    for card in (evil, plain_card("a/b", config(text), values=1)):
+    line = " ".join(text.split())  # a config refuses more
+    assert shape(plain_card("a/b", config(line), values=1)) == shape(plain_card("a/b", config("x"), values=1))
+    for card in (evil, plain_card("a/b", config(line), values=1)):
         body = card.split("---\n", 2)[2]
         assert "<script" not in body
         assert "<img" not in body

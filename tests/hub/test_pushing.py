@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from typing import Any, cast
 
 import pytest
 from huggingface_hub import HfApi, ModelCard
@@ -17,6 +18,8 @@ from sparta_hub.hub.contents import refuse_secrets
 from sparta_hub.saving import save_model
 from tests.conftest import HOST, small_host
 from tests.hub.conftest import REPO, put
+
+OF_ANOTHER = b"---\nlicense: mit\n---\n"
 
 
 def test_a_repository_is_the_folder_and_a_card_in_one_commit(hub, cache, artifact):
@@ -232,7 +235,7 @@ def test_only_repositories_can_be_pushed_to(hub, artifact, name):
     assert not hub.log
 
 
-@pytest.mark.parametrize("name", ["", ".", "v 1", "a..b", "v1.", "a.lock/b", "-" * 201, "a//b", 1, "a@b"])
+@pytest.mark.parametrize("name", ["", ".", "v 1", "a..b", "v1.", "a.lock/b", "-" * 201, "a//b", 1, "a@b", "0a" * 20])
 def test_names_that_git_would_refuse_are_refused_before(hub, artifact, name):
     with pytest.raises(HubError, match="A tag is .*; expected a name such as v1"):
         sparta_hub.push_to_hub(artifact, REPO, tags=["v1", name], dry_run=True)
@@ -257,3 +260,66 @@ def test_every_file_is_compared(published, copied):
     with pytest.raises(ArtifactError, match="has no config.json"):
         sparta_hub.verify_files(copied.parent)
     assert all(state.state == "ok" for state in sparta_hub.verify_files("sparta-res18-cifar"))
+
+
+def test_what_is_to_be_private_is_not_put_where_all_can_read(hub, artifact):
+    HfApi().create_repo(REPO, private=False)
+    with pytest.raises(HubError, match="acme/tiny is there already, and public"):
+        sparta_hub.push_to_hub(artifact, REPO, private=True)
+    assert len(hub.repos["model", REPO].commits) == 1
+    sparta_hub.push_to_hub(artifact, "acme/secret", private=True)
+    assert hub.repos["model", "acme/secret"].private
+    sparta_hub.push_to_hub(artifact, "acme/secret", private=True, tags=["v1"])
+
+
+@pytest.mark.parametrize("revision", [None, "next"])
+def test_a_repository_of_something_else_is_left_alone(hub, artifact, revision):
+    api = HfApi()
+    api.create_repo(REPO)
+    for name in ("README.md", "config.json", "model.safetensors", "sub/adapter.safetensors"):
+        api.upload_file(path_or_fileobj=OF_ANOTHER if name == "README.md" else b"{}", path_in_repo=name, repo_id=REPO)
+    before = hub.repos["model", REPO].branches.copy()
+    with pytest.raises(
+        HubError, match="acme/tiny holds config.json and no activations.safetensors: it is of something"
+    ):
+        sparta_hub.push_to_hub(artifact, REPO, revision=revision)
+    assert hub.repos["model", REPO].branches == before
+
+
+def test_weights_of_others_beside_a_set_stay(hub, artifact):
+    sparta_hub.push_to_hub(artifact, REPO)
+    for name in ("sub/model.safetensors", "adapter.safetensors", "model-00001-of-00002.safetensors"):
+        HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=REPO)
+    pushed = sparta_hub.push_to_hub(artifact, REPO)
+    tree = hub.repos["model", REPO].commits[pushed.commit].tree
+    assert {"sub/model.safetensors", "adapter.safetensors"} < tree.keys()
+    assert "model-00001-of-00002.safetensors" not in tree
+
+
+def test_no_branch_takes_the_place_of_a_tag(hub, artifact):
+    sparta_hub.push_to_hub(artifact, REPO, tags=["v1"])
+    with pytest.raises(HubError, match="revision is 'v1', which is a tag of acme/tiny"):
+        sparta_hub.push_to_hub(artifact, REPO, revision="v1")
+    assert "v1" not in hub.repos["model", REPO].branches
+    with pytest.raises(HubError, match="A tag is 'main', which is the branch"):
+        sparta_hub.push_to_hub(artifact, REPO, tags=["main"])
+
+
+def test_a_tag_that_fails_does_not_hide_the_commit(hub, artifact, monkeypatch):
+    def down(*_, **__):
+        raise OSError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, "create_tag", down)
+        with pytest.raises(
+            HubError, match="Pushed as commit [0-9a-f]{40}, but without the tag v1: .*Push again"
+        ) as told:
+            sparta_hub.push_to_hub(artifact, REPO, tags=["v1", "v1"])
+    pushed = sparta_hub.push_to_hub(artifact, REPO, tags=["v1", "v1"])
+    assert str(pushed.commit) in str(told.value)
+    assert hub.repos["model", REPO].tags == {"v1": pushed.commit}
+
+
+def test_what_is_no_folder_is_refused(hub):
+    with pytest.raises(HubError, match="Got None; expected an artifact folder, or a network"):
+        sparta_hub.push_to_hub(cast(Any, None), REPO)

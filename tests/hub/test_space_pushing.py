@@ -1,6 +1,7 @@
 """Spaces: checked, pinned to this version, pushed; the static page where compute is not to be had."""
 
 import pytest
+from huggingface_hub import HfApi
 from starlette.responses import JSONResponse
 
 import sparta_hub
@@ -138,3 +139,16 @@ def test_names_and_a_missing_static_page(space):
     (space / "static" / "index.html").unlink()
     with pytest.raises(HubError, match="has no static/index.html; a static Space is that page"):
         push_space(space, "acme/denoising", static=True)
+
+
+def test_another_space_is_left_alone(hub, space):
+    api = HfApi()
+    api.create_repo("acme/other", repo_type="space", space_sdk="gradio")
+    for name, text in (("README.md", FRONT.replace("Denoising", "Chess")), ("my_app.py", "x"), ("data/x.csv", "1")):
+        api.upload_file(path_or_fileobj=text.encode(), path_in_repo=name, repo_id="acme/other", repo_type="space")
+    before = hub.repos["space", "acme/other"].branches.copy()
+    with pytest.raises(HubError, match="acme/other is another Space: its title is 'Chess' and not 'Denoising'"):
+        push_space(space, "acme/other")
+    assert hub.repos["space", "acme/other"].branches == before
+    with pytest.raises(HubError, match="acme/other is there already, and public"):
+        push_space(space, "acme/other", private=True)

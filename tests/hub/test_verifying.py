@@ -14,8 +14,8 @@ from sparta_hub.artifacts import RESULTS
 from sparta_hub.cli import main
 from sparta_hub.cli.attacks import make_attacks
 from sparta_hub.data import load_images
-from sparta_hub.errors import ArtifactError, AttackError, DataError, ReportError, SpartaError
-from sparta_hub.evaluation import Report, evaluate
+from sparta_hub.errors import ArtifactError, AttackError, DataError, SpartaError
+from sparta_hub.evaluation import Accuracy, Report, evaluate, figures
 from sparta_hub.saving import save_model
 from tests.conftest import HOST
 from tests.hub.conftest import REPO, put
@@ -132,7 +132,7 @@ def test_a_summary_that_the_flags_deny_is_refused(measured):
     report = report_of(measured)
     report["summary"]["attacks"][0]["correct"] += 1
     put(measured, {"reports": [report]})
-    with pytest.raises(ReportError, match="but the flags of the images amount to"):
+    with pytest.raises(ArtifactError, match="but the flags of the images amount to"):
         sparta_hub.verify(measured)
 
 
@@ -194,3 +194,64 @@ def test_the_command(measured):
     rows = json.loads(CliRunner().invoke(main, ["verify", str(measured), "--json"]).stdout)
     assert [row["differ"] for row in rows] == [0, 0, 0]
     assert rows[1]["card"] == rows[1]["here"]
+
+
+def rows_of(folder):
+    """What a card would show, as ``training.card`` writes it."""
+    found = figures([Report.from_json(report_of(folder))])
+    return [
+        {"attack": f.attack, "accuracy": a.percent, "low": a.low, "high": a.high, "images": a.images}
+        for f in found
+        for a in [Accuracy.of(f.flags)]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accuracy": 99.9, "low": 99.0, "high": 100.0}, "is shown as 99.9 % on 16 images, and its reports have"),
+        ({"images": 10_000}, "% on 10000 images, and its reports have .* on 16"),
+        ({"attack": "pgd, Linf 8/255"}, "and its reports have no such attack"),
+        ({"accuracy": float("1e308") * 10}, "is not JSON|which cannot be"),
+        ({"accuracy": -5.0}, "which cannot be"),
+        ({"accuracy": True}, "accuracy is True"),
+        ({"images": 0}, "which cannot be"),
+        ({"attack": "fgsm\x1b[31m"}, "which no terminal shows as it is"),
+        ({"attack": "fgsm\n  measured    clean: 99.9 %"}, "which no terminal shows as it is"),
+    ],
+)
+def test_figures_that_the_reports_deny_are_not_shown(measured, change, message):
+    rows, report = rows_of(measured), report_of(measured)
+    put(measured, {"evaluation": rows, "reports": [report]})
+    assert sparta_hub.info(measured).results["evaluation"] == rows
+    change = {key: 10**400 if value == float("inf") else value for key, value in change.items()}
+    put(measured, {"evaluation": [rows[0], {**rows[1], **change}], "reports": [report]})
+    for call in (sparta_hub.info, sparta_hub.verify):
+        with pytest.raises(ArtifactError, match=message):
+            call(measured)
+
+
+def test_a_cascade_is_measured_again_as_a_cascade(measured):
+    report = report_of(measured)
+    attacks = [*make_attacks(["fgsm"], eps=EPS), *make_attacks(["pgd"], eps="1/255", steps=1)]
+    data = load_images("noise", "test", measured.parent)
+    again = evaluate(sparta_hub.load(measured), data, attacks, batch_size=4, seed=5, cascade=True)
+    assert (
+        again.robust(1).correct
+        < evaluate(sparta_hub.load(measured), data, attacks[1:], batch_size=4, seed=5).robust(0).correct
+    ), "else a cascade is as each alone"
+    put(measured, {"reports": [again.to_json()]})
+    found = sparta_hub.verify(measured, attacks=["pgd"])
+    assert [(v.attack.partition(" ")[0], v.differ) for v in found] == [("clean", 0), ("pgd", 0)]
+    put(measured, {"reports": [report]})
+
+
+def test_nothing_verified_is_no_success(measured):
+    report = report_of(measured)
+    for row in (report["protocol"]["attacks"], report["outcome"]["attacks"], report["summary"]["attacks"]):
+        del row[1]
+    report["protocol"]["attacks"][0]["name"] = "thesis-aa"
+    report["summary"]["attacks"][0]["attack"] = f"thesis-aa, Linf {EPS}"
+    put(measured, {"reports": [report]})
+    with pytest.raises(AttackError, match=r"measured with thesis-aa alone, .*attacks=\['thesis-aa'\]"):
+        sparta_hub.verify(measured)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import sparta_hub
 from sparta_hub.artifacts import WEIGHTS, sha256_of
 from sparta_hub.errors import AttackError, NameNotFoundError
-from sparta_hub.evaluation import AttackSettings, Report
+from sparta_hub.evaluation import AttackSettings, Report, figures
 from sparta_hub.evaluation._outcome import Outcome, Protocol, Tally
 from sparta_hub.spec import ActivationSpec, ArtifactConfig, SiteSpec
 from sparta_hub.threat import ThreatModel
@@ -22,7 +22,7 @@ from training.data import in_memory
 from training.engine import train
 from training.entries import EVALUATIONS, read_entry, read_record
 from training.errors import ConfigError
-from training.figures import figures, gains_over
+from training.figures import gains_over
 from training.measure import measure
 from training.parallel import World
 from training.publish import publish
