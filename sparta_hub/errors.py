@@ -1,5 +1,6 @@
 """Errors meant for the reader: what was seen, what was expected, what to type."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def in_a_line(error: SpartaError | OSError) -> str:
     """What a command tells its user. A fault that names no file of the user's is raised again, to be seen whole."""
     if isinstance(error, SpartaError):
         return str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'The output'} cannot be written: {error.strerror}."
     if error.filename is None:
         raise error
     return f"{error.filename} cannot be read or written: {error.strerror}."

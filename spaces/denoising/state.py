@@ -66,6 +66,9 @@ def from_query(
     return replace(state, target="") if state.target == state.image else state
 
 
+UPLOADED = "my-picture.png"  # what a visitor's picture is called in the code and among the downloads
+
+
 def code(state: State, *, size: int, truth: int | None, target: int | None) -> str:
     """Python that loads the network on screen and makes the same attack.
 
@@ -80,7 +83,7 @@ def code(state: State, *, size: int, truth: int | None, target: int | None) -> s
         label, aim = f"torch.tensor([{truth}])", "true"
     else:
         label, aim = "model(x).argmax(1)", "predicted"
-    picture = f"examples/{state.image}.png" if state.image else "my-picture.png"
+    picture = f"examples/{state.image}.png" if state.image else UPLOADED
     threat = f'sparta_hub.ThreatModel("linf", {state.eps:g} / 255{", targeted=True" if target is not None else ""})'
     return f'''import numpy as np
 import sparta_hub

@@ -39,6 +39,7 @@ class ReluSmoothBackward(nn.Module):
 
     Who computes the gradient cannot be seen from inside a network, so the attacker says so: forward passes inside
     ``attacker_pass(model)`` are the attacker's, all others the optimiser's. What counts is where the forward pass was.
+    Backward is on purpose not the derivative of forward, so there is no forward-mode one (``torch.func.jvp``).
 
     Args:
         alpha: sharpness of the softplus whose derivative is used.

@@ -114,6 +114,8 @@ def evaluate(
         if finished := in_first(lambda: _finished(out, protocol)):
             return finished
         done, origins = in_first(lambda: _resumed(out, protocol))
+        if out is not None:  # a path that cannot be written is found out before the work and not after it
+            in_first(lambda: write_part(part_of(out, 0), protocol, done, origins))
         here = provenance(device, processes)
         work = [i for i in range(-(-protocol.images // batch_size)) if i not in done][rank::processes]
         bar = tqdm(work, desc=protocol.data, unit="batch", disable=not progress or rank > 0)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 import sparta_hub
 from sparta_hub.cli import main
 from sparta_hub.cli.options import at_home
+from sparta_hub.errors import in_a_line
 from sparta_hub.evaluation import Report
 from sparta_hub.provenance import state_sha256
 from tests.conftest import HOST
@@ -31,6 +33,22 @@ def test_the_home_folder_may_be_written_as_in_a_shell(monkeypatch, tmp_path):
     home = str(tmp_path)
     assert at_home(words) == [f"{home}/x", f"--out={home}/x", f"dataset={home}/x", home, *words[4:]]
     assert f"{tmp_path}/nowhere is no folder; expected one with config.json" in run("info", "~/nowhere").output
+
+
+def test_a_list_is_of_what_is_installed_whatever_folders_are_called_so(tmp_path, monkeypatch):
+    expected = run("list").output
+    (tmp_path / BUNDLED).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run("list").output == expected
+
+
+@pytest.mark.parametrize(("number", "file", "words"), [
+    (errno.ENOSPC, None, "The output cannot be written: No space"), (errno.EDQUOT, "a.json", "a.json cannot be written"),
+])  # fmt: skip
+def test_a_full_disk_is_said_in_a_line(number, file, words):
+    assert in_a_line(OSError(number, os.strerror(number), file)).startswith(words)
+    with pytest.raises(OSError, match="Bad"):
+        in_a_line(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
 
 def test_list():

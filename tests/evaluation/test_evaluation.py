@@ -826,3 +826,17 @@ def test_the_table_and_the_bar(capsys):
 def test_what_is_of_another_kind_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         evaluate(*arguments, batch_size=2, seed=0)
+
+
+def test_an_output_that_cannot_be_written_is_found_out_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    calls = []
+
+    @wraps(still)
+    def counting(model, x, y, threat):
+        calls.append(1)
+        return x
+
+    with pytest.raises(OSError, match="file"):
+        run([Attack("still", counting, LINF)], out=tmp_path / "file" / "report.json")
+    assert not calls

@@ -319,3 +319,19 @@ def test_a_record_that_is_not_there_or_no_json_is_named(tmp_path, content, messa
         (tmp_path / "a.json").write_text(content)
     with pytest.raises(ConfigError, match=f"a.json cannot be read as a record: {message}: "):
         read_record(tmp_path / "a.json")
+
+
+def test_an_earlier_publication_stays_until_the_new_one_is_measured(root, trained, tiny, monkeypatch):
+    trained(root / "run", tiny)
+    folder = publish_run(root, attacks=["fgsm"])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    registered = (root / "sparta_hub/registry.json").read_bytes()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.publish.evaluation_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish_run(root, attacks=["fgsm"], which="last")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert (root / "sparta_hub/registry.json").read_bytes() == registered
