@@ -77,7 +77,7 @@ def in_words(value: object) -> str:
 
 
 def made_of(function: FunctionType) -> list[object]:
-    """Code, defaults and outer variables of a function; of functions among those and of inner code, the names alone."""
+    """Code, defaults and outer variables of a function; of functions among those, the names alone."""
     code, held = function.__code__, []
     for cell in function.__closure__ or ():
         with suppress(ValueError):  # a variable that has no value yet
@@ -90,7 +90,7 @@ def made_of(function: FunctionType) -> list[object]:
 def _name_if_code(value: object) -> object:
     """A function may hold itself: there its name is enough."""
     if isinstance(value, CodeType):
-        return value.co_qualname
+        return value.co_qualname + value.co_code.hex()
     return value.__qualname__ if isinstance(value, FunctionType) else value
 
 

@@ -101,7 +101,8 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origi
 
     Args:
         model: a network with an activation set.
-        folder: made if need be. An artifact in it is replaced, but for one with figures or a card of other weights.
+        folder: made if need be. An artifact in it is replaced, but for one with figures or a card of other weights; a
+            network that is kept beside these very activations stays.
         with_host: also write the network's own weights (float16), so that ``load(folder)`` gives the whole network; it
             has to be one that timm makes again by its name and number of classes, which is tried on a random image.
         origin: where the weights were trained. Without it a set that was loaded keeps its origin as long as its weights
@@ -109,7 +110,8 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origi
 
     Raises:
         SiteError: the network holds no activation set, or not one whole one.
-        ArtifactError: ``load`` could not read what would be written, or figures of other weights are in the folder.
+        ArtifactError: ``load`` could not read what would be written, or in the folder are figures of other weights,
+            files that are no artifact of this version, or the Hub's cache.
         SpecError: ``origin`` is none.
     """
     if not isinstance(folder, str | PathLike) or folder == "":
