@@ -117,7 +117,8 @@ def test_the_comparisons_are_what_their_records_say():
     assert record["means"] == comparison.to_json()["means"]
     clean, pgd = comparison.means("small_sparta_res18w16_cifar")
     text = " ".join(README.split())
-    assert f"SPARTA as published (1×1) is level under attack ({pgd.points:+.1f} points [{pgd.low:+.1f}, {pgd.high:+.1f}])" in text
+    level = f"({pgd.points:+.1f} points [{pgd.low:+.1f}, {pgd.high:+.1f}])"
+    assert f"SPARTA as published (1×1) is level under attack {level}" in text
     assert pgd.low < 0 < pgd.high
     assert f"and {-clean.points:.1f} [{-clean.high:.1f}, {-clean.low:.1f}] behind on clean images" in text
     means = {recipe: comparison.means(recipe)[1] for recipe in [*comparison.members][1:]}
