@@ -113,15 +113,17 @@ def losses(scene: Scene) -> str:
 def downloads(scene: Scene, code: str, link: str) -> str:
     """Numbers as a file, and the address that brings all of this back. Pictures are offered beside the maps.
 
-    A visitor's picture is offered as the network sees it, for that is what the code has to open.
+    Of a visitor's picture there is no such address: it is offered as the network sees it, which the code has to open.
     """
-    seen = Image.fromarray((scene.x.cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
-    own = f"{_download('your picture as the network sees it', UPLOADED, png_bytes(seen))} " if UPLOADED in code else ""
+    if link:
+        last = f"<a class='button' id='state-link' href='{escape(link)}'>link to this view</a>"
+    else:
+        seen = Image.fromarray((scene.x.cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+        last = _download("your picture as the network sees it", UPLOADED, png_bytes(seen))
     content = (json.dumps(numbers(scene), indent=2, ensure_ascii=False) + "\n").encode()
     return (
         f"<p class='links'>{_download('numbers as JSON', 'denoising.json', content, 'application/json')} "
-        f"{_download('this code', 'denoising.py', code.encode(), 'text/x-python')} {own}"
-        + (f"<a class='button' id='state-link' href='{escape(link)}'>link to this view</a></p>" if link else "</p>")
+        f"{_download('this code', 'denoising.py', code.encode(), 'text/x-python')} {last}</p>"
     )
 
 

@@ -114,8 +114,6 @@ def evaluate(
         if finished := in_first(lambda: _finished(out, protocol)):
             return finished
         done, origins = in_first(lambda: _resumed(out, protocol))
-        if out is not None:  # a path that cannot be written is found out before the work and not after it
-            in_first(lambda: write_part(part_of(out, 0), protocol, done, origins))
         here = provenance(device, processes)
         work = [i for i in range(-(-protocol.images // batch_size)) if i not in done][rank::processes]
         bar = tqdm(work, desc=protocol.data, unit="batch", disable=not progress or rank > 0)
@@ -236,8 +234,7 @@ def _resumed(out: Path | None, protocol: Protocol) -> tuple[Done, list[Mapping[s
     if out is None:
         return {}, []
     found = read_parts(out, protocol)
-    if any(found):
-        write_part(part_of(out, 0), protocol, *found)
+    write_part(part_of(out, 0), protocol, *found)  # even if empty: what cannot be written is found out before the work
     for path in parts(out):
         if path != part_of(out, 0):
             path.unlink()

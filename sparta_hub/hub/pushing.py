@@ -152,13 +152,13 @@ def _send(
     if not create_pr:
         api.create_repo(repo, private=private, exist_ok=True)
         refuse_public(api, repo, private)
-        refuse_others(repo, api.list_repo_files(repo))
     taken = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags} if tags or revision else {}
     if revision in taken:
         raise HubError(
             f"revision is {revision!r}, which is a tag of {repo}, and tags do not move; choose another name."
         )
     if not create_pr and revision and revision != "main":
+        refuse_others(repo, api.list_repo_files(repo))  # before there is a branch of them
         api.create_branch(repo, branch=revision, exist_ok=True)
     there = api.list_repo_files(repo, revision=revision)
     refuse_others(repo, there)
