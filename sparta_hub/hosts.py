@@ -41,6 +41,7 @@ default_cfgs = generate_default_cfgs(
     {
         "resnet18_cifar.untrained": _CFG_RESNET,
         "resnet18_w16_cifar.untrained": _CFG_RESNET,
+        "resnet18_w24_cifar.untrained": _CFG_RESNET,
         "resnet34_cifar.untrained": _CFG_RESNET,
         "resnet50_cifar.untrained": _CFG_RESNET,
         "preact_resnet18.untrained": _CFG_PREACT,
@@ -106,6 +107,13 @@ def resnet18_w16_cifar(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """ResNet-18 for small images, a quarter as wide, for comparisons over many seeds: 701,466 with 10 classes."""
     shape = {"layers": (2, 2, 2, 2), "channels": (16, 32, 64, 128), "stem_width": 16}
     return _build("resnet18_w16_cifar", partial(_small_resnet, block=BasicBlock, **shape), pretrained, **kwargs)
+
+
+@register_model
+def resnet18_w24_cifar(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """``resnet18_w16_cifar`` half as wide again, to set against activations with many parameters: 1,575,202."""
+    shape = {"layers": (2, 2, 2, 2), "channels": (24, 48, 96, 192), "stem_width": 24}
+    return _build("resnet18_w24_cifar", partial(_small_resnet, block=BasicBlock, **shape), pretrained, **kwargs)
 
 
 @register_model

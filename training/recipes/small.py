@@ -34,8 +34,14 @@ def ablation(what: str) -> TrainConfig:
     )
 
 
+def wider() -> TrainConfig:
+    """ReLU in a wider network, larger than that of SPARTA with 3×3 kernels: is it more than size that helps those?"""
+    return replace(n_fgsm("relu"), name="small_relu_res18w24_cifar", host="resnet18_w24_cifar")
+
+
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     **{n_fgsm(family).name: partial(n_fgsm, family) for family in FAMILIES},
     **{ablation(what).name: partial(ablation, what) for what in ABLATIONS},
+    wider().name: wider,
     **{fgsm_sdi(family).name: partial(fgsm_sdi, family) for family in ("relu", "sparta")},
 }
