@@ -30,7 +30,8 @@ from safetensors.torch import save_file
 from sparta_hub.cli.options import new_file, whole
 from sparta_hub.data import Images, load_images
 from sparta_hub.errors import answered
-from sparta_hub.provenance import provenance, state_sha256
+from sparta_hub.identity import state_sha256
+from sparta_hub.provenance import provenance
 
 WORKER = Path(__file__).with_name("_attack_worker.py")
 OURS = (EXACT, *FAST)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparta_hub.errors import SpecError
-from sparta_hub.provenance import tensors_sha256
+from sparta_hub.identity import tensors_sha256
 from sparta_hub.spec import ActivationSpec, SiteSpec
 
 Frozen = bool | Literal["weights"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparta_hub.data import Images, load_images
-from sparta_hub.provenance import tensors_sha256
+from sparta_hub.identity import tensors_sha256
 from training.batches import Batches, InMemory, check_enough
 from training.config import TrainConfig
 from training.parallel import World

@@ -12,7 +12,7 @@ from sparta_hub.cli.options import at_home
 from sparta_hub.diagnostics import Diagnosis
 from sparta_hub.errors import answered
 from sparta_hub.hub import load
-from sparta_hub.provenance import state_sha256
+from sparta_hub.identity import state_sha256
 from training.card import refresh
 from training.entries import DIAGNOSES, ROOT, read_entry, read_record, write_entry
 from training.errors import ConfigError

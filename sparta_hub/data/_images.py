@@ -15,7 +15,8 @@ from torch import Tensor
 from sparta_hub.data._class_names import CLASSES, imagenet_classes
 from sparta_hub.data.files import Files, list_folder, list_tiny_imagenet, open_files, stack_pictures
 from sparta_hub.errors import DataError, short
-from sparta_hub.provenance import parts_sha256
+from sparta_hub.identity import parts_sha256
+from sparta_hub.paths import typed_path
 
 Split = Literal["train", "test"]
 PART = 100  # images that are decoded at a time for the checksum
@@ -145,7 +146,7 @@ class Images:
 
 def data_root() -> Path:
     """Where data sets are looked for: ``$SPARTA_DATA``, else ``~/.cache/sparta_hub/data``."""
-    return Path(os.environ.get("SPARTA_DATA") or "~/.cache/sparta_hub/data").expanduser()
+    return typed_path(os.environ.get("SPARTA_DATA") or "~/.cache/sparta_hub/data", DataError)
 
 
 def load_images(
@@ -174,11 +175,11 @@ def load_images(
         raise DataError(f"limit is {limit!r}; expected 1 or more images.")
     if split not in get_args(Split):
         raise DataError(f"split is {short(split)}; expected 'train' or 'test'.")
-    root = Path(root).expanduser() if root else data_root()
+    root = typed_path(root, DataError) if root else data_root()
     if not isinstance(name, str | Path):
         raise DataError(f"name is {short(name)}; expected that of a data set, such as 'cifar10', or a folder.")
     if isinstance(name, Path) or "/" in name or "\\" in name:
-        folder = Path(name).expanduser()
+        folder = typed_path(name, DataError)
         return _from_folder(folder, Source(), folder.name, split, size, limit)
     source = SOURCES.get(name, Source())
     path = root / f"{name}.npz"

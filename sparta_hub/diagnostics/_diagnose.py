@@ -14,8 +14,9 @@ from sparta_hub.diagnostics._gradient import with_some_gradient
 from sparta_hub.diagnostics._plan import FULL, QUICK, make_plan
 from sparta_hub.diagnostics._plot import plot
 from sparta_hub.diagnostics._probes import probe
-from sparta_hub.errors import AttackError, DataError, short
+from sparta_hub.errors import AttackError, DataError, ReportError, short
 from sparta_hub.evaluation import Attack, check_network, check_numbers, evaluate, first_logits
+from sparta_hub.paths import typed_path
 from sparta_hub.records import write_json
 from sparta_hub.seeds import derived_seed, global_seed
 from sparta_hub.threat import ThreatModel
@@ -79,7 +80,7 @@ def diagnose(
     check_numbers(batch_size=batch_size, seed=seed, limit=limit)
     if twin is not None:
         check_network(twin, "twin")
-    out = None if out is None else Path(out).expanduser()
+    out = None if out is None else typed_path(out, ReportError)
     name = name or type(model).__name__
     device = device_of(model)
     images = min(len(data), limit or len(data))

@@ -10,7 +10,7 @@ from sparta_hub.attacks import apgd, pgd, square
 from sparta_hub.diagnostics._gates import gate_detached, gate_frozen, gates
 from sparta_hub.errors import AttackError
 from sparta_hub.evaluation import Attack
-from sparta_hub.provenance import state_sha256
+from sparta_hub.identity import state_sha256
 from sparta_hub.threat import ThreatModel
 
 

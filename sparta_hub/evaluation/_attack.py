@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparta_hub.errors import AttackError, short
 from sparta_hub.evaluation._outcome import Argument, AttackSettings
-from sparta_hub.provenance import in_words, made_of, modules_sha256, state_sha256
+from sparta_hub.identity import in_words, made_of, modules_sha256, state_sha256
 from sparta_hub.threat import ThreatModel
 
 

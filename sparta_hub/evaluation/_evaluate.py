@@ -25,8 +25,10 @@ from sparta_hub.evaluation._choice import SAMPLE, choose
 from sparta_hub.evaluation._outcome import SPEEDS, Protocol, Speed, joined, worst_case
 from sparta_hub.evaluation._progress import Done, check_same, part_of, parts, read_parts, write_part
 from sparta_hub.evaluation._report import Report
+from sparta_hub.identity import modules_sha256, state_sha256, tensors_sha256
+from sparta_hub.paths import typed_path
 from sparta_hub.processes import in_each, in_first, process
-from sparta_hub.provenance import modules_sha256, provenance, state_sha256, tensors_sha256
+from sparta_hub.provenance import provenance
 from sparta_hub.records import read_json, write_json
 from sparta_hub.seeds import derived_seed
 
@@ -92,7 +94,7 @@ def evaluate(
         )
     if speed not in SPEEDS:
         raise AttackError(f"speed is {speed!r}; expected one of {', '.join(SPEEDS)}.")
-    out = None if out is None else Path(out).expanduser()
+    out = None if out is None else typed_path(out, ReportError)
     for attack in attacks if out is not None else ():
         if attack.unknown:
             raise AttackError(

@@ -13,6 +13,7 @@ from sparta_hub.errors import ArtifactError, SiteError, short
 from sparta_hub.hub.names import is_remote, resolve
 from sparta_hub.hub.results import read_results
 from sparta_hub.injected import Frozen
+from sparta_hub.paths import typed_path
 from sparta_hub.saving import save_model
 from sparta_hub.spec import ActivationSpec, Origin
 from sparta_hub.surgery import inject
@@ -116,7 +117,7 @@ def save(model: nn.Module, folder: str | Path, *, with_host: bool = False, origi
     """
     if not isinstance(folder, str | PathLike) or folder == "":
         raise ArtifactError(f"folder is {short(folder)}; expected the name of a folder: save(model, 'my-set').")
-    folder = Path(folder).expanduser()
+    folder = typed_path(folder, ArtifactError)
     save_model(model, folder, with_host=with_host, origin=origin)
     return folder
 

@@ -12,11 +12,12 @@ from torch import nn
 from sparta_hub import __version__
 from sparta_hub.artifacts import CARD, Artifact
 from sparta_hub.cards import plain_card
-from sparta_hub.errors import HubError, short
+from sparta_hub.errors import ArtifactError, HubError, short
 from sparta_hub.hub.contents import check_artifact_folder, refuse_secrets
 from sparta_hub.hub.failures import clean, explain, failures
 from sparta_hub.hub.names import check_ref, check_repo
 from sparta_hub.hub.occupied import is_ours, refuse_others, refuse_public
+from sparta_hub.paths import typed_path
 from sparta_hub.saving import save_model
 
 
@@ -93,7 +94,7 @@ def push_to_hub(
                 folder, repo_id, private=private, revision=revision, create_pr=create_pr, tags=tags, token=token,
                 dry_run=dry_run,
             )  # fmt: skip
-    folder = Path(folder_or_model).expanduser()
+    folder = typed_path(folder_or_model, ArtifactError)
     artifact = check_artifact_folder(folder)
     blobs = _blobs(folder, artifact, repo_id)
     planned = Pushed(repo_id, tuple((name, len(blob)) for name, blob in blobs.items()), _message(artifact))

@@ -13,6 +13,7 @@ from sparta_hub.hub.failures import clean, explain, failures
 from sparta_hub.hub.names import check_repo
 from sparta_hub.hub.occupied import refuse_another_space, refuse_public
 from sparta_hub.hub.pushing import Pushed
+from sparta_hub.paths import typed_path
 
 STATIC = "static"  # folder inside a Space's folder: index.html and pictures, for accounts without compute
 _SUFFIXES = {".py", ".md", ".txt", ".json", ".png", ".jpg", ".webp", ".html", ".css", ".js", ".safetensors"}
@@ -45,7 +46,7 @@ def push_space(
         HubError: the folder is no Space, holds something that must not be published, or the Hub refuses.
     """
     check_repo(repo_id, "Space")
-    folder = Path(folder).expanduser()
+    folder = typed_path(folder, HubError)
     blobs = _static_blobs(folder) if static else _app_blobs(folder)
     for name, blob in blobs.items():
         refuse_secrets(name, blob)

@@ -11,7 +11,7 @@ from sparta_hub.data import Images, load_images
 from sparta_hub.errors import ArtifactError, AttackError, DataError, SpartaError
 from sparta_hub.evaluation import Accuracy, Attack, AttackSettings, Flags, Report, attacks_that_count, evaluate
 from sparta_hub.hub.loading import info, load
-from sparta_hub.provenance import state_sha256
+from sparta_hub.identity import state_sha256
 
 LONG = ("autoattack",)  # hours on a CPU, and an optional package: measured again where it is asked for by name
 

@@ -17,7 +17,7 @@ from sparta_hub.cli import main
 from sparta_hub.cli.options import at_home
 from sparta_hub.errors import in_a_line
 from sparta_hub.evaluation import Report
-from sparta_hub.provenance import state_sha256
+from sparta_hub.identity import state_sha256
 from tests.conftest import HOST
 from tests.hub.test_names import BUNDLED
 from tests.processes import free_port

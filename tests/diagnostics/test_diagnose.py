@@ -13,8 +13,8 @@ from sparta_hub.diagnostics import CHECKS, Diagnosis, diagnose
 from sparta_hub.diagnostics._probes import probe
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Report
+from sparta_hub.identity import state_sha256
 from sparta_hub.injected import InjectedActivation
-from sparta_hub.provenance import state_sha256
 from sparta_hub.seeds import global_seed
 from tests.diagnostics.networks import (
     IMAGES,

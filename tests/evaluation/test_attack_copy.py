@@ -16,7 +16,7 @@ from sparta_hub.evaluation import Attack, evaluate
 from sparta_hub.evaluation._attack_copy import Compiled, InBfloat16, attack_copy, has_fast_bfloat16, in_bfloat16
 from sparta_hub.evaluation._batch import Examples, run_attack
 from sparta_hub.evaluation._choice import choose
-from sparta_hub.provenance import state_sha256
+from sparta_hub.identity import state_sha256
 from sparta_hub.small_maps import ProductConv2d
 from sparta_hub.surgery import inject
 from sparta_hub.threat import ThreatModel

@@ -14,8 +14,8 @@ from sparta_hub.attacks import fgsm, mpgd, pgd
 from sparta_hub.data import Images
 from sparta_hub.errors import AttackError, DataError, ReportError
 from sparta_hub.evaluation import Attack, Report, evaluate
+from sparta_hub.identity import modules_sha256, state_sha256
 from sparta_hub.processes import leave_processes
-from sparta_hub.provenance import modules_sha256, state_sha256
 from sparta_hub.records import read_json
 from sparta_hub.threat import ThreatModel
 from tests.processes import FORKS

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import sparta_hub
 from sparta_hub.artifacts import sha256_of
-from sparta_hub.provenance import tensors_sha256
+from sparta_hub.identity import tensors_sha256
 from sparta_hub.small_maps import ProductConv2d
 from sparta_hub.surgery import state_of
 from tests.training.conftest import noise
