@@ -9,16 +9,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``conv2d(x, weight, bias)`` with odd kernel K and zero padding that keeps the size.
+def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """``conv(x)`` with odd kernel K, a bias, and zero padding that keeps the size."""
+    assert conv.bias is not None
+    return _convolve(x, conv.weight, conv.bias)
 
-    For 1x1 kernels on large contiguous maps it is a product of matrices, image by image: oneDNN would reorder the maps
-    into its own layout and back, which takes as long as the product. On small maps oneDNN wins.
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """For 1x1 kernels a product of matrices where that is faster: with one output, and on large contiguous maps.
+
+    oneDNN would reorder contiguous maps into its own layout and back, which takes as long as the product. On small maps
+    it wins, but not with one output, for which its derivatives are slow in every layout.
     """
-    channels, size, (height, width) = x.shape[1], weight.shape[-1], x.shape[2:]
-    if size == 1 and _eager_cpu(x) and x.stride(3) == 1 and height * width >= 4 * channels:
-        matrices = weight.flatten(1).expand(len(x), -1, -1)
-        return torch.baddbmm(bias[:, None], matrices, x.flatten(2)).unflatten(2, (height, width))
+    outputs, channels, size, _ = weight.shape
+    if size == 1 and _eager_cpu(x):
+        matrix, (height, width) = weight.flatten(1), x.shape[2:]
+        if outputs == 1 and x.stride(1) == 1:
+            return F.linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
+        if x.stride(3) == 1 and (outputs == 1 or height * width >= 4 * channels):
+            matrices = matrix.expand(len(x), -1, -1)
+            return torch.baddbmm(bias[:, None], matrices, x.flatten(2)).unflatten(2, (height, width))
     return F.conv2d(x, weight, bias, padding=size // 2)
 
 
@@ -28,24 +38,27 @@ def conv_bn_relu(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
     Folding costs one product of the size of the weight, so nothing is cached and nothing can be out of date.
     ReLU works in place, since neither BatchNorm nor the convolution needs its output for its derivative.
     """
+    if bn.training:
+        return F.relu_(bn(convolve(x, conv)))
     weight, bias = conv.weight, conv.bias
     assert bias is not None
-    if bn.training:
-        return F.relu_(bn(convolve(x, weight, bias)))
     assert bn.running_mean is not None
     assert bn.running_var is not None
     scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
-    return F.relu_(convolve(x, weight * scale[:, None, None, None], bn.bias + (bias - bn.running_mean) * scale))
+    return F.relu_(_convolve(x, weight * scale[:, None, None, None], bn.bias + (bias - bn.running_mean) * scale))
 
 
 def mean_over_positions(x: Tensor) -> Tensor:
     """``x.mean((2, 3))``: (B, C, H, W) to (B, C).
 
     In channels_last it is a product with a row of 1/(H·W), whose derivative comes out in channels_last too; that of
-    ``mean`` comes out contiguous, and what follows has to mix two layouts.
+    ``mean`` comes out contiguous, and what follows has to mix two layouts. Else it is a sum, whose derivative is one
+    number for all positions, where that of ``mean`` is written out as a map; not where a sum could overflow.
     """
-    if not (_eager_cpu(x) and x.stride(1) == 1):
+    if not _eager_cpu(x):
         return x.mean((2, 3))
+    if x.stride(1) != 1:
+        return x.sum((2, 3)) / (x.shape[2] * x.shape[3]) if x.dtype == torch.float32 else x.mean((2, 3))
     positions = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C)
     count = positions.shape[1]
     return torch.bmm(x.new_full((1, 1, 1), 1 / count).expand(len(x), 1, count), positions)[:, 0]

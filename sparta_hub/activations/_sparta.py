@@ -4,12 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparta_hub.activations._pointwise import conv_bn_relu, mean_over_positions, sigmoid_of_product
+from sparta_hub.activations._pointwise import conv_bn_relu, convolve, mean_over_positions, sigmoid_of_product
 
 
 def sparta(x: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
-    """``relu(x) * sigmoid(spatial ⊗ channel)``: x (B, C, H, W), spatial (B, 1, H, W), channel (B, C, 1, 1)."""
-    return F.relu(x) * sigmoid_of_product(spatial, channel, x)
+    """``relu(x) * sigmoid(spatial ⊗ channel)``: x (B, C, H, W), spatial (B, 1, H, W), channel (B, C, 1, 1).
+
+    The gate is never negative, so ReLU may come after it, where it works in place: one map less to write and to keep.
+    """
+    return F.relu_(x * sigmoid_of_product(spatial, channel, x))
 
 
 def dynamic_conv(spatial: Tensor, kernel: Tensor) -> Tensor:
@@ -96,7 +99,7 @@ class Sparta(nn.Module):
         small = x if patch == 1 else F.avg_pool2d(x, patch, ceil_mode=True)
         features = conv_bn_relu(small, self.conv1_3, self.bn1_3)
         first, *third = features.split(self.hidden, 1)  # of conv1, and of conv3 where there is one
-        spatial = self.conv4(conv_bn_relu(first, self.conv2, self.bn2))
+        spatial = convolve(conv_bn_relu(first, self.conv2, self.bn2), self.conv4)
         if self.dynamic:
             kernel = self.kernel(mean_over_positions(third[0]))
             spatial = dynamic_conv(spatial, kernel.unflatten(1, (self.kernel_size, self.kernel_size)))
