@@ -55,7 +55,8 @@ def slider_input(low: float, high: float, value: float, *, step: float, label: s
 
     def read_number(payload: float) -> float:
         if isinstance(payload, int | float) and low <= payload <= high:
-            return payload
+            whole = step == 1 and payload == int(payload)  # programs that read the schema send 10.0
+            return int(payload) if whole else payload
         raise gr.Error(f"{label}: expected a number from {low} to {high}.", print_exception=False)
 
     component.preprocess = read_number
@@ -167,6 +168,7 @@ def build(show: Show) -> gr.Blocks:
         choices.image.input(choose, choices.image, choices.picture, api_visibility="private").then(run, **event)
         own = choices.picture.upload(lambda: None, None, choices.image, api_visibility="private")
         own.then(run, **event)
+        choices.picture.clear(lambda: None, None, choices.image, api_visibility="private")  # nothing is chosen then
         other = choices.model.input(adapt, choices.model, [choices.target, choices.site], api_visibility="private")
         other.then(run, **event)
         choices.site.input(None, choices.site, None, js=f"site => {{ {page.SHOW_SITE} }}", api_visibility="private")

@@ -63,6 +63,12 @@ def test_an_attack_by_api_gives_the_numbers(client):
     assert all(len(n["losses"]) == 3 and len(n["sites"]) == 4 for n in told["networks"])
 
 
+def test_a_whole_number_may_come_as_a_float(client):
+    """The schema of a slider says number, so programs send 2.0."""
+    told = attack(client, steps=2.0)
+    assert all(len(network["losses"]) == 3 for network in told["networks"])
+
+
 def test_an_upload_by_api(client, tmp_path):
     Image.new("RGB", (300, 200), "red").save(tmp_path / "a.png")
     told = attack(client, picture=handle_file(tmp_path / "a.png"))

@@ -90,6 +90,14 @@ def test_an_upload_is_attacked_and_a_bad_one_is_answered(page, url, tmp_path):
     page.get_by_text("no picture that can be read").first.wait_for()
 
 
+def test_a_picture_that_was_removed_is_not_attacked(page, url):
+    opened(page, url)
+    page.locator("#picture button[aria-label='Remove Image']").click()
+    page.wait_for_function("!document.querySelector('#examples input:checked')")
+    page.locator("#attack").click()
+    page.get_by_text("There is no picture yet: choose an example or upload one.").first.wait_for()
+
+
 def test_a_link_restores_the_state(page, url, state):
     asked = replace(state, image="horse", site="G2.B1", eps=4.0, steps=3, target="dog")
     opened(page, f"{url}/{asked.link()}")
