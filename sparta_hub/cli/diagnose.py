@@ -63,7 +63,7 @@ def diagnose_command(
     model = load_network(name, host=host, weights=weights, num_classes=classes, command=command)
     other = None if twin is None else load_network(twin, host=None, weights=None, num_classes=classes, command=command)
     warn_if_untrained(name, host=host, weights=weights)
-    warn_of_other_data(name, host=host, data=data_name)
+    warn_of_other_data(name, host=host, data=data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = diagnose(
         model.to(device), data, threat, batch_size=batch_size, seed=seed, twin=other, quick=quick, out=out,

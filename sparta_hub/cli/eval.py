@@ -77,7 +77,7 @@ def eval_command(
     with launched_processes() as (speaks, device):
         if speaks:
             warn_if_untrained(name, host=host, weights=weights)
-            warn_of_other_data(name, host=host, data=data_name)
+            warn_of_other_data(name, host=host, data=data)
         report = evaluate(
             model.to(device), data, chosen, batch_size=batch_size, seed=seed, cascade=cascade, out=out, progress=True,
             speed=speed, sample=sample or SAMPLE, name=called(name, host),

@@ -6,6 +6,7 @@ import click
 from torch import nn
 
 from sparta_hub.artifacts import read_config, read_tensors
+from sparta_hub.data import CLASSES, SOURCES, Images
 from sparta_hub.errors import ArtifactError
 from sparta_hub.hosts import create_host
 from sparta_hub.hub import info, load
@@ -56,16 +57,26 @@ def warn_if_untrained(name: str | None, *, host: str | None, weights: Path | Non
         click.echo(f"warning: {host} is untrained but for the activations of {name}; see --weights.", err=True)
 
 
-def warn_of_other_data(name: str | None, *, host: str | None, data: str) -> None:
+def warn_of_other_data(name: str | None, *, host: str | None, data: Images) -> None:
     """Say on standard error that the trained network of ``name`` knows the classes of another data set."""
-    if name is None or host is not None or "/" in data:
+    origin = None if name is None or host is not None else read_config(resolve(name)).activation.origin
+    if origin is None:
         return
-    origin = read_config(resolve(name)).activation.origin
-    if origin and origin.dataset != data:
+    if (data.name in SOURCES or not data.classes) and data.name != origin.dataset:
         click.echo(
-            f"warning: {name} was trained on {origin.dataset}, and its classes are not those of {data}: expect chance.",
+            f"warning: {name} was trained on {origin.dataset}, and its classes are not those of {data.name}: expect "
+            "chance.",
             err=True,
         )
+        return
+    for number, (own, given) in enumerate(zip(CLASSES.get(origin.dataset, ()), data.classes, strict=False)):
+        if own != given:
+            click.echo(
+                f"warning: class {number} is {own!r} to {name} and {given!r} in {data.name}. Folders are numbered in "
+                f"the order of their names; expected those of {origin.dataset}: {', '.join(CLASSES[origin.dataset])}.",
+                err=True,
+            )
+            return
 
 
 def called(name: str | None, host: str | None) -> str:

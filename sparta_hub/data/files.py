@@ -1,7 +1,8 @@
 """Images in files, decoded when they are asked for; and pictures that anything gives one by one, as one array."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,26 +19,32 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4 << 30  # of images in memory at once: 28,000 of ImageNet at 224×224
 SPLITS = ("train", "test", "val", "validation")  # folders that may hold a part of a set
-_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm"}
+_EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # those of torchvision
 
 
 def list_folder(folder: Path, splits: tuple[str, ...]) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
     """The files of ``folder/SPLIT/CLASS/...``, of the first split in ``splits`` that is there, and the classes.
 
-    Classes are the sorted names of the folders in all ``SPLITS``, so that a label means the same in each. What has a
-    name that begins with a dot is left alone, such as the copies that notebooks and file managers leave behind. The
-    order of the files is mixed by a checksum of their names: the same everywhere, and no class comes first.
+    Classes are the sorted names of the folders in all ``SPLITS``, so that a label means the same in each; as texts, as
+    torchvision sorts them (1, 10, 2). What has a name that begins with a dot is left alone, such as the copies that
+    notebooks and file managers leave behind. The order of the files is mixed by a checksum of their names: the same
+    everywhere, and no class comes first.
+
+    Raises:
+        DataError: there are no classes or no images, a class of files that are none, or a class that ``train`` lacks.
     """
     found = next((folder / split for split in splits if _classes(folder / split)), None)
     if found is None:
         raise DataError(f"{folder} has no {' or '.join(f'{split}/CLASS/*.png' for split in splits)}.")
-    classes = sorted({name for split in SPLITS for name in _classes(folder / split)})
-    files = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in (found / name).rglob("*")
-        if path.suffix.lower() in _EXTENSIONS and not _is_hidden(path.relative_to(found))
-    ]
+    of_split = {split: _classes(folder / split) for split in SPLITS}
+    for split, names in of_split.items() if of_split["train"] else ():
+        if strangers := sorted({*names} - {*of_split["train"]}):
+            raise DataError(
+                f"{folder / split} has {strangers[0]}, which {folder / 'train'} lacks, so labels would mean something "
+                "else. Expected the same classes; put what is none of them, such as images without labels, elsewhere."
+            )
+    classes = sorted({name for names in of_split.values() for name in names})
+    files = [(path, label) for label, name in enumerate(classes) for path in _images_below(found / name)]
     if not files:
         raise DataError(f"{found} has classes but no images; expected {', '.join(sorted(_EXTENSIONS))}.")
     return sorted(files, key=lambda item: _mixed(item[0].relative_to(found))), tuple(classes)
@@ -187,8 +194,24 @@ def _classes(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _images_below(folder: Path) -> list[Path]:
+    """The images of a class; links are followed, as torchvision does, to each folder once."""
+    files = [*_files_below(folder)]
+    images = [path for path in files if path.suffix.lower() in _EXTENSIONS]
+    if files and not images:
+        raise DataError(f"{files[0]} is no image, as all of {folder}; expected {', '.join(sorted(_EXTENSIONS))}.")
+    return images
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    seen = set[str]()
+    for path, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(path)) in seen:  # a link to a folder around it would lead in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(path, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _mixed(path: Path) -> bytes:

@@ -10,11 +10,13 @@ import pytest
 import timm
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import save_file
 
 import sparta_hub
 from sparta_hub.cli import main
 from sparta_hub.cli.options import at_home
+from sparta_hub.data import CLASSES
 from sparta_hub.errors import in_a_line
 from sparta_hub.evaluation import Report
 from sparta_hub.identity import state_sha256
@@ -215,6 +217,23 @@ def test_eval_warns_of_data_that_the_network_was_not_trained_on(artifact, images
         f"warning: {artifact} was trained on fashion_mnist, and its classes are not those of drawings: expect chance."
         in done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (CLASSES["fashion_mnist"], "class 1 is 'trouser' to {artifact} and 'ankle boot' in photos."),
+        (tuple("abcdefghij"), "class 0 is 'T-shirt' to {artifact} and 'a' in photos."),
+    ],
+)
+def test_eval_warns_of_folders_in_another_order_than_the_networks_classes(artifact, tmp_path, names, told):
+    for name in names:
+        (tmp_path / "photos/test" / name).mkdir(parents=True)
+        Image.new("RGB", (64, 64), "red").save(tmp_path / "photos/test" / name / "0.png")
+    done = run("eval", artifact, "--data", f"{tmp_path}/photos", "--limit", 1, "--attack", "fgsm")
+    assert done.exit_code == 0, done.stderr
+    assert f"warning: {told.format(artifact=artifact)} Folders are numbered in the order of their names" in done.stderr
+    assert "expected those of fashion_mnist: T-shirt, trouser, pullover" in done.stderr
 
 
 def test_the_sample_goes_with_fast():

@@ -221,6 +221,39 @@ def test_broken_folders_are_refused(folder):
         _ = load_images("pets", "test", folder).x
 
 
+def drawn(path, size=4):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (size, size), "red").save(path)
+
+
+def test_folders_may_be_links_each_taken_once(tmp_path):
+    drawn(tmp_path / "elsewhere/1.png")
+    drawn(tmp_path / "set/test/ant/0.TIF")
+    (tmp_path / "set/test/ant/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set/test/ant/around").symlink_to(tmp_path / "set/test/ant")
+    (tmp_path / "set/test/bee").symlink_to(tmp_path / "elsewhere")
+    assert sorted(load_images(tmp_path / "set", "test").y.tolist()) == [0, 0, 1]
+
+
+def test_a_class_of_other_files_is_no_class_without_images(tmp_path):
+    drawn(tmp_path / "test/ant/0.png")
+    drawn(tmp_path / "test/bee/0.gif")
+    with pytest.raises(DataError, match=r"0.gif is no image, as all of .*test.bee; expected .bmp, .jpeg, "):
+        load_images(tmp_path, "test")
+    drawn(tmp_path / "test/bee/0.png")  # files beside images, such as notes, are left alone
+    assert len(load_images(tmp_path, "test")) == 2
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_without_labels_do_not_shift_the_labels(tmp_path, split):
+    for path in ("train/ant/0.png", "train/wasp/0.png", "val/wasp/0.png"):
+        drawn(tmp_path / path)
+    assert load_images(tmp_path, split).y.tolist()[-1] <= 1
+    drawn(tmp_path / "test/images/0.png")
+    with pytest.raises(DataError, match=r"test has images, which .*train lacks, so labels would mean something else"):
+        load_images(tmp_path, split)
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_name_says_what_to_type(name, tmp_path):
     command = {"tiny_imagenet": "curl -LO", "imagenet": "mkdir -p"}.get(name, "python -c")
