@@ -1,6 +1,7 @@
 """What timm and torch do with a network, they do with one that holds our activations."""
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -115,6 +116,13 @@ def test_gradient_checkpointing_gives_the_same_gradients():
 # torch
 
 
+# CPython 3.13.0 does not always tell torch that an attribute changed (cpython#125608, mended in 3.13.1)
+sees_changes = pytest.mark.skipif(
+    sys.version_info[:3] == (3, 13, 0), reason="compiled code may be stale on Python 3.13.0"
+)
+
+
+@sees_changes
 def test_compile_in_one_graph():
     host = make()
     compiled: Any = torch.compile(host, fullgraph=True, backend="aot_eager")
@@ -132,6 +140,7 @@ def test_compile_in_one_graph():
     torch.compiler.reset()
 
 
+@sees_changes
 def test_inject_into_a_compiled_host():
     torch.manual_seed(0)
     host: Any = timm.create_model("resnet18_cifar", **SMALL).eval()
